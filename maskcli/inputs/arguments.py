@@ -87,20 +87,22 @@ def takes_one_array(model: Any) -> bool:
 def pack_arguments(model: Any, inputs: Sequence[ModelInput]) -> Any:
     """Return the values of ``inputs`` in the structure that ``model`` takes: one array, a list, a dict or a nest.
 
-    If the model declares no structure, a single input is passed by itself, and several in a dict by name.
+    If the model declares no structure, a single input is passed by itself, unless it was called with a dict before, and
+    several in a dict by name.
     """
     import keras
 
-    values = [model_input.values for model_input in inputs]
+    values = [model_input.array for model_input in inputs]
     specs = read_input_specs(model)
-    if len(values) == 1 and not isinstance(getattr(model, "input", None), dict):
+    takes_dict = isinstance(getattr(model, "input", None), dict) or (not specs and read_structure(model) == "dict")
+    if len(values) == 1 and not takes_dict:
         return values[0]
     if specs and len(specs) == len(values):
         return keras.tree.pack_sequence_as(model.input, values)
     structure = None if specs else read_structure(model)
     if structure in ("list", "tuple"):
         return values if structure == "list" else tuple(values)
-    return {model_input.name: model_input.values for model_input in inputs}
+    return {model_input.name: model_input.array for model_input in inputs}
 
 
 _STRUCTURES: weakref.WeakKeyDictionary[Any, Structure] = weakref.WeakKeyDictionary()
@@ -125,6 +127,11 @@ def read_structure(model: Any) -> Structure | None:
 def set_structure(model: Any, structure: Structure) -> None:
     """Let a subclassed model be called with its inputs in this nest."""
     _STRUCTURES[model] = structure
+
+
+def forget_structure(model: Any) -> None:
+    """Let a subclassed model be called as if no nest of its inputs were known."""
+    _STRUCTURES.pop(model, None)
 
 
 def select_rows(model_input: ModelInput, rows: Any, columns: slice = slice(None)) -> ModelInput:

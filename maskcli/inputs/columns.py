@@ -242,10 +242,13 @@ def _lay_out_rows(
     if form == "whole":
         whole = [list(map(int, row)) if isinstance(row, list) else row for row in rows]
         return _lay_out_ids(name, whole, spec, layout())
-    squared, cells = _square_cells(rows) if form == "vectors" and _takes_ids(spec) else (rows, None)
+    are_pairs = form == "vectors" and _hold_pairs(rows)
+    has_words = form == "vectors" and _takes_ids(spec) and not are_pairs
+    squared, cells = _square_cells(rows) if has_words else (rows, None)
     arrays = [make_row_array(row, index) for index, row in enumerate(squared)]
+    arrays = _widen_pairs(arrays, layout()) if are_pairs else arrays
     if form == "numbers" and len({row.shape for row in arrays}) == 1:
-        return DataColumn(name, _convert_to_float32(np.stack(arrays), spec), Layout(), kind="static")
+        return DataColumn(name, _convert_to_defaults(np.stack(arrays), spec), Layout(), kind="static")
     if form == "numbers" and spec is not None and spec.shape[1:] and spec.shape[1] is not None:
         raise _make_uneven_error(arrays, spec, spec.shape[1])
     if form == "series":
@@ -255,7 +258,7 @@ def _lay_out_rows(
     values, framed, lengths, resolved = pad_rows(arrays, chosen_layout)
     return DataColumn(
         name,
-        _convert_to_float32(values, spec),
+        _convert_to_defaults(values, spec),
         resolved,
         framed=framed,
         framed_cells=None if cells is None else pad_rows(cells, chosen_layout)[0],
@@ -264,11 +267,38 @@ def _lay_out_rows(
     )
 
 
-def _convert_to_float32(values: Array, spec: InputSpec | None) -> Array:
-    """Return JSON's floats as float32, the default of Keras, if no model declares a dtype."""
+def _convert_to_defaults(values: Array, spec: InputSpec | None) -> Array:
+    """Return JSON's floats as float32 and integers as int32, the defaults of Keras, if no model declares a dtype."""
     if spec is None and values.dtype.kind == "f":
         return values.astype(np.float32)
-    return values
+    limits = np.iinfo(np.int32)
+    fits = values.dtype == np.int64 and limits.min <= values.min(initial=0) and values.max(initial=0) <= limits.max
+    return values.astype(np.int32) if spec is None and fits else values
+
+
+def _hold_pairs(rows: list[Any]) -> bool:
+    """Return whether rows of different lengths hold a number, or a vector, for each pair of their timesteps.
+
+    Such are adjacency matrices of graphs, and distances of atoms.
+    """
+    sizes = {len(row) for row in rows if isinstance(row, list)}
+    if len(sizes) < 2 or 0 in sizes:
+        return False
+    return all(
+        isinstance(row, list) and all(isinstance(entry, list) and len(entry) == len(row) for entry in row)
+        for row in rows
+    )
+
+
+def _widen_pairs(arrays: list[Array], layout: Layout) -> list[Array]:
+    """Return square rows ``(timesteps, timesteps, ...)``, the second axis of all padded to the longest."""
+    widest = max(array.shape[1] for array in arrays)
+    widened = []
+    for array in arrays:
+        more = widest - array.shape[1]
+        widths = [(0, 0), (0, more) if layout.padding == "post" else (more, 0), *[(0, 0)] * (array.ndim - 2)]
+        widened.append(np.pad(array, widths, constant_values=layout.value))
+    return widened
 
 
 def _make_uneven_error(rows: list[Array], spec: InputSpec, width: int) -> InputError:

@@ -58,8 +58,8 @@ def split_data(data: object, value: float = 0, field: str | None = None, model: 
 
     Args:
         data: ``(x, y)`` or ``(x, y, sample_weight)``, a list of arrays for several inputs, a ``tf.data.Dataset``, a
-            ``keras.utils.PyDataset``, a ``DataLoader`` of PyTorch, or a table of pandas, polars or Hugging Face
-            datasets.
+            ``keras.utils.PyDataset``, a ``DataLoader`` of PyTorch, a list of records, or a table of pandas, polars or
+            Hugging Face datasets.
         value: the number that fills up batches which were padded to different lengths.
         field: the column of a table that feeds the first input.
         model: the model that the data is for; the number of its inputs shows whether a list of arrays holds these.
@@ -354,6 +354,8 @@ def _iterate_table(data: Any) -> Iterable[Mapping[Any, Any]] | None:
             received=f"the splits {', '.join(map(str, data))}",
             fix="Choose one, such as dataset['train'].",
         )
+    if isinstance(data, list) and data and all(isinstance(row, Mapping) for row in data):
+        return data
     readers: dict[tuple[str, str], Callable[[], Any]] = {
         ("pandas", "DataFrame"): lambda: data.to_dict("records"),
         ("polars", "LazyFrame"): lambda: data.collect().to_dicts(),

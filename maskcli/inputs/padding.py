@@ -23,7 +23,14 @@ import numpy as np
 
 from maskcli.errors import InputError, UsageError
 from maskcli.inputs.columns import DataColumn
-from maskcli.inputs.roles import InputRoles, MaskedValue, holds_whole_numbers, is_auxiliary_name, match_by_prefix
+from maskcli.inputs.roles import (
+    InputRoles,
+    MaskedValue,
+    holds_whole_numbers,
+    is_auxiliary_name,
+    is_row_of_numbers,
+    match_by_prefix,
+)
 from maskcli.inputs.tables import DataTable, name_column_errors
 from maskcli.records.arrays import Array, Bools
 from maskcli.records.inputs import ModelInput, find_primary, is_same_validity
@@ -106,9 +113,51 @@ def _adapt_kind(
         for mask, masked in roles.masks.items()
         for other in inputs
     )
-    if is_masked or model_input.name in roles.masked_values or _is_padded_alike(model_input, inputs):
+    is_padded = _is_padded_series(model_input, roles) or _is_padded_alike(model_input, inputs)
+    is_padded = is_padded or _is_padded_as_chosen(model_input, column, inputs)
+    if is_masked or is_padded or _has_masked_columns(model_input, roles):
         return dataclasses.replace(model_input, kind="features", valid=np.ones(values.shape, np.bool_))
     return model_input
+
+
+def _has_masked_columns(model_input: ModelInput, roles: InputRoles) -> bool:
+    """Return whether a ``Masking`` layer looks for a value in rows of numbers, and that is in some of their columns.
+
+    A layer that receives ``(batch, columns)`` masks whole rows. That may be meant where no row has the value in part;
+    and 0 may be data.
+    """
+    masked = roles.masked_values.get(model_input.name)
+    if masked is None or not masked.rows:
+        return masked is not None
+    is_value = _equals(model_input.values, masked.value)
+    return masked.value != 0 and bool((is_value.any(axis=1) & ~is_value.all(axis=1)).any())
+
+
+def _is_padded_series(model_input: ModelInput, roles: InputRoles) -> bool:
+    """Return whether rows of numbers that a layer takes as timesteps end, or begin, in runs of one value.
+
+    The columns of a table may go through a convolution, too, and a single 0 at the end of some rows is data.
+    """
+    if model_input.name not in roles.series:
+        return False
+    values = model_input.values[..., None]
+    return find_unmarked_padding(values, np.ones(values.shape[:2], np.bool_)) is not None
+
+
+def _is_padded_as_chosen(model_input: ModelInput, column: DataColumn, inputs: Sequence[ModelInput]) -> bool:
+    """Return whether rows of numbers end, or begin, in the padding value that the user chose, and no other input does.
+
+    Next to an input with such timesteps, the same value in a row of numbers is more likely data.
+    """
+    value = column.layout.chosen_value
+    if value is None or not is_row_of_numbers(model_input):
+        return False
+    sequences = [item for item in inputs if _has_timesteps(item)]
+    return _ends_in(model_input.values, value) and not any(_ends_in(item.values, value) for item in sequences)
+
+
+def _ends_in(values: Array, value: float) -> bool:
+    return not bool(_trim_runs(_any_cell(~_equals(values, value))).all())
 
 
 def _is_padded_alike(model_input: ModelInput, inputs: Sequence[ModelInput]) -> bool:
@@ -136,7 +185,10 @@ def find_validity_source(batch: PaddedBatch, valid: Bools) -> Validity:
 
 def _decide_own(entry: _Timed, roles: InputRoles) -> _Timed:
     """Return an input with the padding that its own data marks."""
-    column, model_input = entry.column, entry.input
+    column = entry.column
+    if column.marked is not None and column.marked.ndim == 2:
+        entry = _move_time(entry, find_marked_axis(column.values.shape, column.marked.shape))
+    model_input = entry.input
     if column.marked is not None:
         cells = column.marked if column.marked.ndim > 2 else None
         valid = column.marked if cells is None else _any_cell(cells)
@@ -148,16 +200,44 @@ def _decide_own(entry: _Timed, roles: InputRoles) -> _Timed:
         assert column.framed is not None  # noqa: S101 - rows with lengths were padded
         cells = column.framed_cells
         if cells is None and _holds_words(model_input):
-            cells = _trim_cells(model_input.values, layout.value) & _expand(column.framed, model_input.values)
+            cells = _find_words(model_input.values, layout.value, column.framed)
         padding = _find_fill(entry, roles)
         return entry.mark(column.framed, Validity("lengths"), cells, padding=padding)
     if column.framed_cells is not None:
         return entry.mark(_any_cell(column.framed_cells), Validity("lengths"), column.framed_cells)
     if not layout.trim:
         return entry
-    if layout.chosen_value is not None:
-        return _mark_runs(entry, layout.chosen_value, "value")
-    return _decide_by_values(entry, masked)
+    chosen = layout.chosen_value
+    decided = _decide_by_values(entry, masked) if chosen is None else _mark_runs(entry, chosen, "value")
+    moved = None if decided.input.has_padding else _move_time(entry, roles.time_axes.get(model_input.name, 1))
+    if moved is None or moved is entry or not _shows_padding(moved):
+        return decided
+    return _decide_by_values(moved, masked) if chosen is None else _mark_runs(moved, chosen, "value")
+
+
+def find_marked_axis(shape: tuple[int, ...], marked: tuple[int, ...]) -> int:
+    """Return the axis of an array that a mask ``(batch, timesteps)`` has: 1, or the only other one of its size."""
+    fitting = [axis for axis in range(1, len(shape)) if shape[axis] == marked[1]]
+    return fitting[0] if len(fitting) == 1 else 1
+
+
+def _move_time(entry: _Timed, axis: int) -> _Timed:
+    """Return an input whose time is on another axis of its array, with that axis as axis 1 of its values."""
+    values, model_input = entry.input.values, entry.input
+    if axis == 1 or model_input.kind != "features" or entry.column.framed is not None:
+        return entry
+    moved = np.moveaxis(values, axis, 1)
+    valid = np.ones(moved.shape[:2], np.bool_)
+    return dataclasses.replace(entry, input=dataclasses.replace(model_input, values=moved, valid=valid, time_axis=axis))
+
+
+def _shows_padding(entry: _Timed) -> bool:
+    """Return whether rows end, or begin, in the value that the user chose, or else in runs of a value."""
+    values, chosen = entry.input.values, entry.column.layout.chosen_value
+    if chosen is not None:
+        return _ends_in(values, chosen)
+    runs = find_unmarked_padding(values, np.ones(values.shape[:2], np.bool_))
+    return runs is not None and runs.vector is None
 
 
 def _decide_by_values(entry: _Timed, masked: MaskedValue | None) -> _Timed:
@@ -177,10 +257,10 @@ def _find_filler(model_input: ModelInput) -> float | None:
     values = model_input.values
     if values.dtype.kind == "i" and values.size and values.min() < 0:
         return _find_negative_filler(values)
-    if values.ndim < 3 or values.dtype.kind != "f" or model_input.kind != "features":
+    if values.dtype.kind != "f" or model_input.kind != "features":
         return None
     runs = find_unmarked_padding(values, np.ones(values.shape[:2], np.bool_))
-    if runs is None or runs.value == 0:
+    if runs is None or runs.value == 0 or runs.vector is not None:
         return None
     filler, data = float(runs.value), values[values != runs.value].astype(np.float64)
     is_far = abs(filler) > FAR * np.abs(data).max()
@@ -209,8 +289,9 @@ def _mark_runs(entry: _Timed, value: float, source: Any, of: str | None = None, 
         return entry  # An attention mask: none of its values is padding.
     cells: Bools | None = None
     if _holds_words(model_input):
-        cells = _trim_cells(values, value) & _expand(frame, values)
-        valid = _any_cell(cells)
+        valid = frame & _trim_runs(_any_cell(~_equals(values, value)))
+        cells = _find_words(values, value, frame)
+        valid = valid if cells is None else _any_cell(cells)
     elif inside and values.ndim == 4:
         vectors: Bools = np.asarray((~_equals(values, value)).any(axis=-1))
         cells = _trim_along(vectors, 2) & frame[..., None]
@@ -273,6 +354,16 @@ def _trim_along(filled: Bools, axis: int) -> Bools:
 def _trim_cells(values: Array, value: float) -> Bools:
     """Return False in the runs of a value at either end of the cells of each timestep, such as words of a sentence."""
     return _trim_along(~_equals(values, value), values.ndim - 1)
+
+
+def _find_words(values: Array, value: float, frame: Bools) -> Bools | None:
+    """Return which ids inside timesteps are words; None if none of these timesteps has padding next to words.
+
+    Such are pairs of nodes that an edge joins, which have no padding inside, although padded edges are ``(-1, -1)``.
+    """
+    cells: Bools = _trim_cells(values, value) & _expand(frame, values)
+    words = cells.reshape(*cells.shape[:2], -1)
+    return cells if (words.any(axis=2) & ~words.all(axis=2)).any() else None
 
 
 def _any_cell(cells: Bools) -> Bools:
@@ -601,7 +692,7 @@ def _check_chosen_value(pairs: Sequence[tuple[ModelInput, DataColumn]]) -> None:
     arrays = {
         model_input.name: model_input.values
         for model_input, column in pairs
-        if _has_timesteps(model_input)
+        if (_has_timesteps(model_input) or is_row_of_numbers(model_input))
         and not column.has_lengths
         and (column.framed is None or column.framed.all())
         and model_input.validity.source not in ("given", "mask-input")

@@ -26,11 +26,13 @@ class MaskedValue:
         value: the number.
         inside: whether the layer masks places inside timesteps, such as words in sentences, because it is in a
             ``TimeDistributed``.
+        rows: whether the layer receives ``(batch, columns)``, of which it masks whole rows.
     """
 
     layer: str
     value: float
     inside: bool = False
+    rows: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +45,8 @@ class InputRoles:
         input_dims: inputs that an Embedding looks up, with its ``input_dim``.
         columns: inputs of ids that the model takes column by column; True if each column has its own layer, as an item
             and its category have.
+        series: inputs of numbers ``(batch, timesteps)`` that a layer takes as one feature at each timestep.
+        time_axes: inputs of features whose time the model moves to axis 1, with the axis where it is in the data.
         structure: the nest in which a subclassed model takes several inputs, or ``array`` if it takes only one of them;
             None for a model that declares them.
     """
@@ -51,6 +55,8 @@ class InputRoles:
     masks: Mapping[str, frozenset[str]] = dataclasses.field(default_factory=dict)
     input_dims: Mapping[str, int] = dataclasses.field(default_factory=dict)
     columns: Mapping[str, bool] = dataclasses.field(default_factory=dict)
+    series: frozenset[str] = frozenset()
+    time_axes: Mapping[str, int] = dataclasses.field(default_factory=dict)
     structure: Structure | None = None
 
 
@@ -115,6 +121,12 @@ def holds_whole_numbers(model_input: ModelInput) -> bool:
     if values.ndim != 2 or values.dtype.kind != "f" or not np.isfinite(values).all():
         return False
     return bool((values == np.round(values)).all() and np.abs(values).max(initial=0.0) < np.iinfo(np.int32).max)
+
+
+def is_row_of_numbers(model_input: ModelInput) -> bool:
+    """Return whether an input is ``(batch, columns)`` of floats, whose columns may be timesteps."""
+    values = model_input.values
+    return model_input.kind == "static" and values.ndim == 2 and values.dtype.kind == "f" and values.shape[1] > 1
 
 
 def looks_like_padding(model_input: ModelInput) -> bool:

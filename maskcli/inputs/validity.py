@@ -11,7 +11,7 @@ import numpy as np
 
 from maskcli.errors import InputError, MaskcliError, ModelError
 from maskcli.inputs.columns import ColumnKind, DataColumn, resolve_dtype
-from maskcli.inputs.padding import check_values, decide_validity
+from maskcli.inputs.padding import check_values, decide_validity, find_marked_axis
 from maskcli.inputs.roles import MASKED_POSITIONS, InputRoles, is_mask_name, match_by_prefix
 from maskcli.inputs.tables import DataTable, describe_array, describe_specs, is_mask_input, name_column_errors
 from maskcli.records.arrays import Array
@@ -124,6 +124,8 @@ def _check_marks(column: DataColumn, misfit: MakeMisfit) -> None:
     name, marked, shape = column.marked_by, column.marked, column.values.shape
     if marked.dtype != np.bool_:
         raise misfit(f"Save {name!r} as booleans, with .astype(bool); True is valid.")
+    if marked.ndim == 2 and find_marked_axis(shape, marked.shape) > 1 and marked.shape[0] == shape[0]:
+        return  # Of channels before time.
     if marked.ndim < 2 or marked.ndim > len(shape) or marked.shape != shape[: marked.ndim]:
         raise misfit(f"{name!r} needs the shape (batch, timesteps) of {column.name!r}: {shape[:2]}.")
 

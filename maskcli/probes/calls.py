@@ -75,7 +75,17 @@ def _make_source(entry: CallRecord, run: Run, labels: NDArray[np.intp], names: M
         of_parts=mask.ndim > 2,
         looks_for_nan=looks_for_nan(entry.operation),
         input=names.get(id(entry.inputs[0])) if entry.inputs else None,
+        of_numbers=_receives_numbers(entry),
     )
+
+
+def _receives_numbers(entry: CallRecord) -> bool:
+    """Return whether a call receives floats ``(batch, columns)`` that are no ids: the data has fractions."""
+    tensor = entry.inputs[0] if entry.inputs else None
+    if tensor is None or len(tensor.shape) != 2 or not is_float(tensor):
+        return False
+    values = as_float64(tensor)
+    return bool((values != np.round(values)).any())
 
 
 def looks_for_nan(operation: Any) -> bool:

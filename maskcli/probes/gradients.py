@@ -139,7 +139,10 @@ def compute_padding_gradient(taped: TapedRun, context: ProbeContext, sources: Pa
         valid = context.inputs[index].valid if kind == "input" else sources.calls.get(index)
         if valid is not None:
             free = kind == "input" or index not in sources.fixed
-            watched.append((gradient, valid[taped.rows] if len(valid) == n_rows else valid, free))
+            time_axis = context.inputs[index].time_axis if kind == "input" else 1
+            watched.append(
+                (np.moveaxis(gradient, time_axis, 1), valid[taped.rows] if len(valid) == n_rows else valid, free)
+            )
     largest = _find_largest(watched)
     return largest if isinstance(largest, str) else dataclasses.replace(largest, sample=int(taped.rows[largest.sample]))
 

@@ -63,6 +63,7 @@ class EndRuns:
         timesteps: the timesteps of all runs.
         sample: the first row with a run.
         timestep: the first timestep of its run.
+        vector: the features of these timesteps, where they are not all ``value``; None where they are.
     """
 
     value: int | float
@@ -71,6 +72,7 @@ class EndRuns:
     timesteps: int
     sample: int
     timestep: int
+    vector: tuple[float, ...] | None = None
 
 
 @dataclasses.dataclass(frozen=True)

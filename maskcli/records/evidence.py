@@ -61,6 +61,7 @@ class MaskSource:
         of_parts: whether the mask marks parts of timesteps.
         looks_for_nan: whether it looks for NaN, which equals nothing, so that it never masks anything.
         input: the name of the model's input that it receives; None if that is the result of another call.
+        of_numbers: whether ``of_ids`` are floats, one at each timestep.
     """
 
     call: str
@@ -74,6 +75,7 @@ class MaskSource:
     of_parts: bool = False
     looks_for_nan: bool = False
     input: str | None = None
+    of_numbers: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

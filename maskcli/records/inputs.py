@@ -58,6 +58,7 @@ class ModelInput:
             of padding.
         inverted: whether a mask is True or 1 at padding, as its data shows.
         column: the column of the data that feeds the input, where it was chosen by its order; None for others.
+        time_axis: the axis of the model's array that is axis 1 of ``values``, such as 2 of ``(batch, channels, time)``.
     """
 
     name: str
@@ -70,6 +71,12 @@ class ModelInput:
     auxiliary: bool = False
     inverted: bool = False
     column: str | None = None
+    time_axis: int = 1
+
+    @property
+    def array(self) -> NDArray[Any]:
+        """The array that the model is called with, whose axes may have another order than those of ``values``."""
+        return np.moveaxis(self.values, 1, self.time_axis) if self.time_axis > 1 else self.values
 
     @property
     def lengths(self) -> Ints | None:
@@ -101,7 +108,7 @@ class ModelInput:
 
     @property
     def shape(self) -> Shape:
-        """The shape of the array."""
+        """The shape of the values."""
         return self.values.shape
 
     @property
@@ -134,12 +141,13 @@ def summarize_inputs(inputs: Sequence[ModelInput]) -> tuple[InputSummary, ...]:
         InputSummary(
             entry.name,
             entry.kind,
-            entry.shape,
+            entry.array.shape,
             entry.dtype,
             entry.padded_timesteps,
             entry.validity,
             entry.column,
             entry.padded_places,
+            entry.time_axis,
         )
         for entry in inputs
     )

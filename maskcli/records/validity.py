@@ -44,13 +44,14 @@ class InputSummary:
     Attributes:
         name: of the model's input, or of the data if the model names no inputs.
         kind: as for ``ModelInput``.
-        shape: of the array.
+        shape: of the array that the model is called with.
         dtype: of the array.
         padded_timesteps: the number of padded timesteps; None without timesteps.
         validity: how it is known which timesteps are padding.
         column: the column of the data that feeds the input, where it was chosen by its order; None for others.
         padded_places: the number of padded places in valid timesteps, such as after the words of sentences; None where
             timesteps have no places.
+        time_axis: the axis of the array that is time.
     """
 
     name: str
@@ -61,3 +62,4 @@ class InputSummary:
     validity: Validity
     column: str | None = None
     padded_places: Count | None = None
+    time_axis: int = 1

@@ -4,6 +4,11 @@
 last axis is time. Each row gets one True or False, of shape `(batch,)`, and no timestep is ever masked. For ids, use
 `Embedding(mask_zero=True)`.
 
+The same happens to numbers `(batch, timesteps)`, and to a table `(batch, columns)` with missing values. A series needs
+a feature axis, `(batch, timesteps, 1)`, before its `Masking`. A table has no timesteps, and no layer leaves single
+columns out: a `Dense` layer multiplies the value by a weight like any other number. Fill missing values in the data,
+and tell the model by an input of 0 and 1 where they were.
+
 Bad::
 
     import keras
@@ -35,20 +40,27 @@ from maskcli.rules.base import make_finding
 CODE = "MSK110"
 SEVERITY = "error"
 
+_FIX_OF_IDS = "Remove it, keep id 0 for padding, and use `Embedding(..., mask_zero=True)`."
+_FIX_OF_NUMBERS = (
+    "If the columns are timesteps, give them a feature axis before it: `x = keras.ops.expand_dims(x, -1)`. If they are "
+    "not, no mask hides single columns: fill them in the data."
+)
+
 
 def judge(model: ModelEvidence) -> Iterator[Finding]:
-    """Yield calls that create a mask from ids in a shape without timesteps."""
+    """Yield calls that create a mask from ids, or numbers ``(batch, columns)``, in a shape without timesteps."""
     for source in model.sources:
         call = model.call(source.call)
         if not source.of_ids or call is None or call.mask_out is None or call.mask_out.shape == call.shapes_out[0][:2]:
             continue
+        noun = "numbers" if source.of_numbers else "ids"
         yield make_finding(
             __name__,
             call=source.call,
             type_=source.type,
-            message=f"{source.call} ({source.type}) receives ids of shape {call.shapes_in[0]} and creates a mask of "
+            message=f"{source.call} ({source.type}) receives {noun} of shape {call.shapes_in[0]} and creates a mask of "
             f"shape {call.mask_out.shape}: one value per row instead of one per timestep.",
-            fix="Remove it, keep id 0 for padding, and use `Embedding(..., mask_zero=True)`.",
+            fix=_FIX_OF_NUMBERS if source.of_numbers else _FIX_OF_IDS,
             shape=list(call.shapes_in[0]),
             mask_shape=list(call.mask_out.shape),
         )

@@ -48,10 +48,16 @@ def judge(model: ModelEvidence) -> Iterator[Finding]:
     if model.leak is None:
         return
     for cause in find_blames(model):
-        if cause.kind == "leaks":
+        if cause.kind == "leaks" and not _masks_rows(model, cause.culprit):
             yield report_leak(model, model.leak, cause.culprit)
         elif cause.kind == "bad-source" and not _is_reported(model, model.leak):
             yield report_leak(model, model.leak, cause.at)
+
+
+def _masks_rows(model: ModelEvidence, call: Call | None) -> bool:
+    """Return whether the mask of a call is one of rows, made of ids or numbers, which MSK110 reports."""
+    masks = [mask for mask in call.masks_in if mask is not None] if call is not None else []
+    return bool(masks) and all(mask.ndim < 2 for mask in masks) and any(source.of_ids for source in model.sources)
 
 
 def _is_reported(model: ModelEvidence, leak: Leak) -> bool:

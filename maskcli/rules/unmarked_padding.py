@@ -2,7 +2,8 @@
 
 Padding is often not 0: the pad token of RoBERTa is id 1, and measurements are padded with -1 or -999. maskcli cannot
 know the value, and a model that looks for another one computes with these timesteps as with any other. The rule needs
-rows of equal length with runs of different lengths, of a value that occurs nowhere else.
+rows of equal length with runs of different lengths, of a value that occurs nowhere else. The same holds for a vector,
+such as that of zeros which were scaled like the data after padding.
 
 Bad::
 
@@ -28,6 +29,16 @@ from maskcli.records.wording import format_count
 from maskcli.rules.base import make_finding
 
 CODE = "MSK008"
+MOST_FEATURES = 4
+"""Features of a vector that are shown."""
+_FIX = (
+    "If these timesteps are padding, pass their value: `--value {value}`, or `value={value}` in Python. If they are "
+    "data, leave this rule out."
+)
+_FIX_OF_VECTORS = (
+    "If these timesteps are padding, such as zeros that were scaled like data, pad after scaling, or mark the valid "
+    "ones in `{name}.mask`. If they are data, leave this rule out."
+)
 SEVERITY = "warning"
 
 
@@ -37,16 +48,19 @@ def judge(facts: DataFacts, _model: ModelEvidence | None) -> Iterator[Finding]:
     if runs is None:
         return
     verb = "end" if runs.side == "post" else "begin"
-    value = f"{runs.value:.9g}"
+    value, fix = f"{runs.value:.9g}", _FIX
+    if runs.vector is not None:
+        shown = [f"{number:.4g}" for number in runs.vector[:MOST_FEATURES]]
+        shown += ["..."] if len(runs.vector) > MOST_FEATURES else []
+        value, fix = f"the vector [{', '.join(shown)}]", _FIX_OF_VECTORS
     yield make_finding(
         __name__,
         message=f"{facts.name}: {runs.rows:,} of {format_count(facts.shape[0], 'row')} {verb} with runs of {value}, "
         f"which nothing marks as padding: {format_count(runs.timesteps, 'timestep')}, first in sample {runs.sample} "
-        f"from timestep {runs.timestep}. The value occurs nowhere else.",
-        fix=f"If these timesteps are padding, pass their value: `--value {value}`, or `value={value}` in Python. "
-        "If they are data, leave this rule out.",
+        f"from timestep {runs.timestep}. That occurs nowhere else.",
+        fix=fix.format(value=value, name=facts.name),
         input=facts.name,
-        value=runs.value,
+        value=runs.value if runs.vector is None else list(runs.vector),
         side=runs.side,
         rows=runs.rows,
         timesteps=runs.timesteps,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -145,23 +146,40 @@ def _find_end_runs(values: NDArray[Any], side: str) -> EndRuns | None:
     same = last[(last == last[:, :1]).all(axis=1), 0]
     edges, counts = np.unique(same, return_counts=True)
     frequent = edges[counts > 1][np.argsort(-counts[counts > 1], kind="stable")]
-    runs = (_measure_end_runs(values, value, side) for value in frequent[:MOST_EDGES])
-    return next((item for item in runs if item is not None), None)
+    runs = [_measure_end_runs(values, value, side) for value in frequent[:MOST_EDGES]]
+    return next((item for item in (*runs, _find_end_vectors(values, side)) if item is not None), None)
+
+
+def _find_end_vectors(values: NDArray[Any], side: str) -> EndRuns | None:
+    """Return the runs of one vector at the ends of rows of fractions, such as that of zeros that were scaled."""
+    ends = values[:, -2:]
+    if values.dtype.kind != "f" or values.shape[2] < 2 or ends.shape[1] < 2:
+        return None
+    repeated = ends[(ends[:, 0] == ends[:, 1]).all(axis=1), 1]
+    vectors, counts = np.unique(repeated, axis=0, return_counts=True)
+    if not len(counts) or counts.max() < 2:
+        return None
+    vector = vectors[counts.argmax()]
+    if (vector == vector[0]).all():
+        return None  # Of a single number.
+    runs = _measure_end_runs(values, vector, side)
+    return None if runs is None else dataclasses.replace(runs, vector=tuple(map(float, vector)))
 
 
 def _measure_end_runs(values: NDArray[Any], value: Any, side: str) -> EndRuns | None:
-    """Return the runs of a value at the ends of rows; None if they do not look like padding."""
-    timesteps = values.shape[1]
+    """Return the runs of a value, or of a vector, at the ends of rows; None if they do not look like padding."""
+    timesteps, is_vector = values.shape[1], np.ndim(value) > 0
     hits = (values == value).all(axis=2)
     lengths = np.where(hits.all(axis=1), timesteps, hits[:, ::-1].argmin(axis=1))
     # The last token of sentences is alike, too, but a single one, and rows of data may end alike by chance.
     looks_padded = np.count_nonzero(lengths > 1) > 1 and lengths.max() > 2 and len(np.unique(lengths)) > 1
-    occurs_elsewhere = int((values == value).sum()) > int(lengths.sum()) * values.shape[2]
-    if not looks_padded or occurs_elsewhere or not _differs_clearly(values, value):
+    count, size = (int(hits.sum()), 1) if is_vector else (int((values == value).sum()), values.shape[2])
+    occurs_elsewhere = count > int(lengths.sum()) * size
+    if not looks_padded or occurs_elsewhere or not (is_vector or _differs_clearly(values, value)):
         return None
     sample = int((lengths > 0).argmax())
     timestep = timesteps - int(lengths[sample]) if side == "post" else 0
-    return EndRuns(value.item(), side, int((lengths > 0).sum()), int(lengths.sum()), sample, timestep)
+    return EndRuns(np.ravel(value)[0].item(), side, int((lengths > 0).sum()), int(lengths.sum()), sample, timestep)
 
 
 def _differs_clearly(values: NDArray[Any], value: Any) -> bool:

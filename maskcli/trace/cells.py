@@ -62,6 +62,7 @@ class InputCells:
         self._tables = [[np.array([True, True])], [none], [none], [none], [np.array([FIXED, MIXED])]]
         self._size = 2
         self._labels: dict[int, Layer] = {}
+        self._timesteps: dict[int, Layer] = {}
         self._sizes: dict[int, int] = {}
         self._truths: dict[tuple[int, bool], Bools] = {}
         for position, model_input in enumerate(inputs):
@@ -84,7 +85,9 @@ class InputCells:
         if inside is not None and inside.shape == model_input.values.shape[: inside.ndim]:
             labels = self._add_cells(position, inside, timesteps)
             self._truths[position, True] = inside
-        self._labels[position] = labels.reshape(*labels.shape, *[1] * (rank - labels.ndim))
+        self._timesteps[position] = timesteps
+        spread = labels.reshape(*labels.shape, *[1] * (rank - labels.ndim))
+        self._labels[position] = np.moveaxis(spread, 1, model_input.time_axis)
 
     def _add_cells(self, position: int, valid: Bools, parents: Layer | None) -> Layer:
         labels = (self._size + np.arange(valid.size, dtype=np.int32)).reshape(valid.shape)
@@ -102,10 +105,7 @@ class InputCells:
 
     def label_timesteps(self, position: int, rank: int) -> Layer:
         """Return the labels of a tensor of some rank that has the timesteps of an input."""
-        layer = self._labels[position]
-        around: Layer = self.parent[layer].astype(np.int32)
-        around = around.reshape(*around.shape[:2], -1)[:, :, 0]
-        return _expand_right(around, rank)
+        return _expand_right(self._timesteps[position], rank)
 
     def find_time_axes(self, layer: Layer) -> frozenset[int]:
         """Return the axes along which the timestep changes within a row of the data."""

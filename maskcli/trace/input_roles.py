@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from maskcli.backends.arrays import as_array
-from maskcli.inputs.arguments import pack_arguments, read_input_specs, read_structure, select_rows, set_structure
+from maskcli.inputs.arguments import (
+    forget_structure,
+    pack_arguments,
+    read_input_specs,
+    read_structure,
+    select_rows,
+    set_structure,
+)
 from maskcli.inputs.roles import (
     InputRoles,
     MaskedValue,
     Structure,
     holds_flags,
     holds_whole_numbers,
+    is_row_of_numbers,
     looks_like_padding,
 )
 from maskcli.inputs.validity import sort_for_dict
@@ -107,7 +115,9 @@ def examine_inputs(runs: RunCache, inputs: Sequence[ModelInput]) -> InputRoles:
     """
     model = runs.model
     declared = read_input_specs(model)
-    if len(inputs) == 1 and not _has_masking(model) and not (declared == () and holds_whole_numbers(inputs[0])):
+    if len(inputs) == 1 and not declared and read_structure(model) is None:
+        _find_single_structure(model, inputs[0])
+    if len(inputs) == 1 and not _has_masking(model) and not _may_be_timesteps(inputs[0], declared):
         return InputRoles()
     fixed = next((spec.shape[0] for spec in declared if spec.shape and spec.shape[0] is not None), None)
     rows = _choose_rows(inputs) if fixed is None else np.arange(min(fixed, len(inputs[0].values)))
@@ -177,6 +187,18 @@ def _has_masking(model: Any) -> bool:
     )
 
 
+def _find_single_structure(model: Any, model_input: ModelInput) -> None:
+    """Let a subclassed model be called with a dict of its only input if it takes that, and no array."""
+    if model.built:
+        return
+    row = [select_rows(model_input, slice(0, 1))]
+    if record_run(model, pack_arguments(model, row)).error is None:
+        return
+    set_structure(model, "dict")
+    if record_run(model, pack_arguments(model, row)).error is not None:
+        forget_structure(model)
+
+
 def _find_structure(model: Any, inputs: Sequence[ModelInput]) -> Structure:
     """Return the nest in which a subclassed model takes its inputs: that of its first call, or the first that works."""
     built = read_structure(model)
@@ -192,6 +214,12 @@ def _find_structure(model: Any, inputs: Sequence[ModelInput]) -> Structure:
         return "array"
     set_structure(model, "dict")
     return "dict"
+
+
+def _may_be_timesteps(model_input: ModelInput, declared: Sequence[InputSpec]) -> bool:
+    """Return whether only the model shows the timesteps: of ids as floats, of a row of numbers, or on another axis."""
+    is_full = model_input.kind == "features" and model_input.valid is not None and bool(model_input.valid.all())
+    return is_full or is_row_of_numbers(model_input) or (not declared and holds_whole_numbers(model_input))
 
 
 def find_input_roles(recording: Recording, inputs: Sequence[ModelInput]) -> InputRoles:
@@ -217,12 +245,62 @@ def find_input_roles(recording: Recording, inputs: Sequence[ModelInput]) -> Inpu
         inside = _find_value_inside(entry)
         value = _find_masked_value(entry) if inside is None else inside
         if value is not None:
+            rows = len(entry.inputs[0].shape) == 2
             for name in _find_only(origins, entry.inputs[:1]):
-                if _is_unchanged(entry.inputs[0], by_name[name]):
-                    masked = MaskedValue(names[entry.index], float(value), inside is not None)
+                if _is_unchanged(entry.inputs[0], by_name[name]) or (rows and is_row_of_numbers(by_name[name])):
+                    masked = MaskedValue(names[entry.index], float(value), inside is not None, rows)
                     masked_values.setdefault(name, masked)
         _follow_call(origins, entry)
-    return InputRoles(masked_values, _resolve_uses(origins.uses), input_dims, _find_columns(recording, inputs))
+    series = {name for entry in recording.ended for name in _find_series(origins, entry, by_name)}
+    return InputRoles(
+        masked_values,
+        _resolve_uses(origins.uses),
+        input_dims,
+        _find_columns(recording, inputs),
+        frozenset(series),
+        dict(axis for entry in recording.ended for axis in _find_time_axis(origins, entry, by_name)),
+    )
+
+
+def _find_time_axis(
+    origins: _Origins, entry: CallRecord, inputs: Mapping[str, ModelInput]
+) -> Iterator[tuple[str, int]]:
+    """Yield the input whose axis a call moves to axis 1, or takes as time with the channels before it."""
+    if entry.calls or not entry.inputs or not entry.outputs:
+        return
+    source, result = entry.inputs[0], entry.outputs[0]
+    for name in _find_only(origins, [source]):
+        values = inputs[name].values
+        if inputs[name].kind != "features" or tuple(source.shape) != values.shape:
+            continue
+        if getattr(entry.operation, "data_format", None) == "channels_first" and values.ndim == 3:
+            yield name, 2
+            continue
+        moved = (axis for axis in range(2, values.ndim) if _holds(result, np.swapaxes(values, 1, axis)))
+        yield from ((name, axis) for axis in moved)
+
+
+def _holds(tensor: Any, values: NDArray[Any]) -> bool:
+    """Return whether a tensor has these numbers, in this order, with the rows and the axis of time that they have."""
+    shape = tuple(tensor.shape)
+    if shape[:2] != values.shape[:2] or np.prod(shape) != values.size:
+        return False
+    return np.array_equal(as_float64(tensor).ravel(), values.astype(np.float64).ravel(), equal_nan=True)
+
+
+def _find_series(origins: _Origins, entry: CallRecord, inputs: Mapping[str, ModelInput]) -> Iterator[str]:
+    """Yield the input of numbers ``(batch, timesteps)`` that a layer takes as one feature at each timestep."""
+    import keras
+
+    layers = keras.layers
+    timed = (layers.RNN, layers.Bidirectional, layers.TimeDistributed, layers.Conv1D, layers.SeparableConv1D)
+    pooling = (layers.GlobalAveragePooling1D, layers.GlobalMaxPooling1D)
+    if not entry.inputs or not (isinstance(entry.operation, (*timed, *pooling)) or is_attention(entry)):
+        return
+    tensor = entry.inputs[0]
+    for name in _find_only(origins, [tensor]):
+        if is_row_of_numbers(inputs[name]) and _is_unchanged(tensor, inputs[name]):
+            yield name
 
 
 def _find_value_inside(entry: CallRecord) -> float | None:
@@ -307,9 +385,7 @@ def _is_unchanged(tensor: Any, model_input: ModelInput) -> bool:
     """Return whether a tensor has the numbers of an input and its timesteps, for instance reshaped."""
     shape, values = tuple(tensor.shape), model_input.values
     axes = 2 if model_input.kind == "ids" else 3
-    if len(shape) < axes or shape[:2] != values.shape[:2] or np.prod(shape) != values.size:
-        return False
-    return np.array_equal(as_float64(tensor).ravel(), values.astype(np.float64).ravel(), equal_nan=True)
+    return len(shape) >= axes and _holds(tensor, values)
 
 
 def _follow_call(origins: _Origins, entry: CallRecord) -> None:

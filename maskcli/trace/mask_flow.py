@@ -81,7 +81,7 @@ def follow_masks(run: Recording, inputs: Sequence[ModelInput]) -> MaskFlow:
     positions = start_positions(run.inputs, inputs)
     flow = MaskFlow(truths, {}, set(), {}, {}, {}, {}, set(map(id, run.inputs)), _find_mask_computation(run), positions)
     for tensor, model_input in zip(run.inputs, inputs, strict=bool(inputs)):
-        if model_input.valid is not None:
+        if model_input.valid is not None and model_input.time_axis == 1:
             origin = positions.read_origin(tensor)
             flow.valid[id(tensor)] = model_input.valid if origin is None else origin.valid
             flow.exact.add(id(tensor))

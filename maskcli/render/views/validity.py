@@ -20,6 +20,7 @@ def view_validity(inputs: Sequence[InputSummary | ModelInput]) -> list[Part]:
         has_source = entry.validity.source == "default" if entry.kind == "mask" else entry.padded_timesteps is not None
         if has_source:
             text = _describe_source(entry.validity, entry.padded_places is not None)
+            text += f"; time is axis {entry.time_axis}" if entry.time_axis > 1 else ""
             names.setdefault(text, []).append(shorten_middle(entry.name, LONGEST_NAME))
     notes = [make_note(f"{', '.join(listed)}: {text}") for text, listed in names.items()]
     return [*_view_order(inputs), *notes]
