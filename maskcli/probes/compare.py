@@ -305,16 +305,39 @@ def compare_each_output(
         if not len(old.shape) or not len(new.shape) or old.shape[0] != len(align.relevant):
             continue
         valid, changed_valid = find_validity_of_pair(old, new, flow, align)
-        relative, floor = tolerance.of(0, position)
-        yield name, measure_difference(old, valid, new, align, relative, floor, name, changed_valid)
+        limits = tolerance.of(0, position)
+        difference = measure_difference(old, valid, new, align, *limits, name, changed_valid)
+        if difference is None and valid is None:
+            difference = _confirm_equal(old, new, flow, align, limits, name)
+        yield name, difference
+
+
+def _confirm_equal(
+    old: Any, new: Any, flow: MaskFlow, align: Alignment, limits: tuple[Any, Any], name: str
+) -> Difference | None:
+    """Return the difference of an output that has as many places as the inputs have timesteps, in both runs.
+
+    It is not known in which order these are. So only equal results prove something; None for others.
+    """
+    truths = (flow.truths, () if align.changed is None else align.changed.truths)
+    if len(old.shape) < 2 or any(len({valid.tobytes() for valid in part}) != 1 for part in truths):
+        return None
+    valid, changed_valid = (part[0] for part in truths)
+    if tuple(old.shape[:2]) != valid.shape or tuple(new.shape[:2]) != changed_valid.shape:
+        return None
+    difference = measure_difference(old, valid, new, align, *limits, name, changed_valid)
+    return None if difference is None or difference.counts else difference
 
 
 def find_validity_of_pair(old: Any, new: Any, flow: MaskFlow, align: Alignment) -> tuple[Bools | None, Bools | None]:
     """Return the validity of a tensor in two runs; None without timesteps, or in the second if nothing is known.
 
-    Scores of attention, ``(batch, heads, queries, keys)``, have timesteps on several axes; such a number counts if it
-    belongs to a valid timestep on all of them.
+    Scores of attention, ``(batch, heads, queries, keys)``, and pairs of timesteps have timesteps on several axes; such
+    a number counts if it belongs to a valid timestep on all of them.
     """
+    pairs = find_places_of_pairs(old, new, flow, align) if _holds_pairs(old, flow) else None
+    if pairs is not None:
+        return pairs
     valid = flow.valid.get(id(old))
     changed = align.changed
     if valid is None and id(old) not in flow.pooled and len(old.shape) > 2:
@@ -337,10 +360,22 @@ def find_places_of_pairs(old: Any, new: Any, flow: MaskFlow, align: Alignment) -
     return None if places is None or (changed is None and align.changed is not None) else (places, changed)
 
 
+def _holds_pairs(tensor: Any, flow: MaskFlow) -> bool:
+    """Return whether a tensor has all timesteps of an input, in order, on each of several axes."""
+    cells, labels = flow.positions.cells, flow.positions.get_labels(tensor)
+    axes = {axis for layer in labels if cells.is_in_place(layer) for axis in cells.find_time_axes(layer)}
+    return len(labels) > 1 and len(axes) == len(labels)
+
+
 def _map_places(tensor: Any, flow: MaskFlow) -> Bools | None:
     """Return which numbers of a tensor belong to valid timesteps; None if that is not known."""
     places = flow.positions.map_places(tensor)
-    return None if places is None else np.broadcast_to(places, tuple(tensor.shape))
+    if places is None:
+        return None
+    axes = max((axis + 1 for axis, size in enumerate(places.shape) if size > 1), default=0)
+    axes = max(axes, min(2, places.ndim))  # The axes after these are of features.
+    shape = tuple(tensor.shape)[:axes]
+    return np.broadcast_to(places.reshape(places.shape[:axes]), shape)
 
 
 def compare_results(
@@ -396,13 +431,35 @@ def find_first_difference(
 
     Integers, such as the index of a timestep, and masks are no results: they may depend on the number of timesteps.
     """
-    used = find_used_tensors(base)
+    # Code may compute with shorter axes inside, whose places are guesses: the result of its layer decides.
+    used, ended, equal = find_used_tensors(base), set[int](), set[int]()
+    differing: list[CallRecord] = []
     for old, new in pair_calls(base, changed) or _pair_first_calls(base, changed):
-        if not any(is_float(tensor) for tensor in old.outputs):
-            continue
-        if any(difference.counts for difference in compare_results(old, new, flow, align, tolerance, used)):
-            return old
-    return None
+        ended.add(old.index)
+        if any(is_float(tensor) for tensor in old.outputs):
+            differences = list(compare_results(old, new, flow, align, tolerance, used))
+            if any(difference.counts for difference in differences):
+                differing.append(old)
+            elif old.calls and len(differences) == sum(not is_unused(old, tensor, used) for tensor in old.outputs):
+                equal |= {old.index} if all(_knows_places(tensor, flow) for tensor in old.outputs) else set()
+        first = next((entry for entry in differing if equal.isdisjoint(_list_parents(entry))), None)
+        if first is not None and ended.issuperset(_list_parents(first)):
+            return first
+    return next((entry for entry in differing if equal.isdisjoint(_list_parents(entry))), None)
+
+
+def _knows_places(tensor: Any, flow: MaskFlow) -> bool:
+    """Return whether it is known which results of a call count: of one sequence, or of pairs of timesteps."""
+    return len(flow.positions.get_labels(tensor)) < 2 or _holds_pairs(tensor, flow)
+
+
+def _list_parents(entry: CallRecord) -> list[int]:
+    """Return the indices of the calls, but the model's own, whose code makes a call."""
+    parents, parent = [], entry.parent
+    while parent is not None and parent.parent is not None:
+        parents.append(parent.index)
+        parent = parent.parent
+    return parents
 
 
 def pair_calls(base: Recording, changed: Recording) -> list[tuple[CallRecord, CallRecord]]:

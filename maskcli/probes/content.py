@@ -85,6 +85,32 @@ def replace_rows(
     return tuple(changed)
 
 
+def get_places(item: ModelInput) -> Bools:
+    """Return which timesteps of an input, or which places inside them, are valid."""
+    assert item.valid is not None  # noqa: S101 - only called for inputs with timesteps
+    return item.valid if item.cells is None else item.cells
+
+
+def fill_with_content(item: ModelInput, rng: np.random.Generator) -> ModelInput | None:
+    """Return an input with content of other timesteps at padding; None if it may hold lengths, or has no content."""
+    if item.valid is None:
+        is_measured = item.kind == "static" and item.values.dtype.kind == "f"
+        return item if is_measured and (item.values != np.round(item.values)).any() else None
+    places = get_places(item)
+    values = item.values.copy()
+    if item.kind == "mask":
+        values[...] = values.dtype.type(not item.inverted)
+    elif not places.all():
+        content = values[places]
+        looks_padded = (content == item.padding).reshape(len(content), -1).all(axis=1)
+        content = content[~looks_padded]
+        if not len(content):
+            return None
+        values[~places] = content[rng.integers(len(content), size=int((~places).sum()))]
+    cells = None if item.cells is None else np.ones_like(item.cells)
+    return dataclasses.replace(item, values=values, valid=np.ones_like(item.valid), cells=cells)
+
+
 def repeat_row(inputs: Sequence[ModelInput], copies: int) -> tuple[ModelInput, ...]:
     """Return inputs of a single row with copies of it; every second copy is cut to half of its length."""
     repeated = []

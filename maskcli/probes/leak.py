@@ -21,7 +21,8 @@ from maskcli.backends.masks import get_keras_mask, set_keras_mask
 from maskcli.errors import summarize_error
 from maskcli.inputs.arguments import select_rows
 from maskcli.probes.added_padding import add_padding, uses_mask
-from maskcli.probes.compare import compare_outputs, pair_calls
+from maskcli.probes.compare import compare_outputs, find_validity_of_pair, pair_calls
+from maskcli.probes.content import fill_with_content
 from maskcli.probes.context import (
     LEFT_OUT,
     ProbeContext,
@@ -42,7 +43,7 @@ from maskcli.probes.gradients import (
 )
 from maskcli.probes.lengths import LengthProbes, RowsAlone, choose_worst, learn_lengths, run_rows_alone
 from maskcli.probes.local import probe_calls
-from maskcli.probes.padding_sources import PaddingSources, find_padding_sources
+from maskcli.probes.padding_sources import PaddingSources, find_padding_sources, marks_nothing
 from maskcli.probes.rounding import allow_one_ulp, estimate_rounding, find_uncertain_outputs
 from maskcli.probes.variants import (
     HALF,
@@ -177,7 +178,36 @@ def _judge(context: ProbeContext) -> LeakResult:
                 noisy = _probe_moved(context, best)
                 if noisy is not None:
                     return _conclude(context, first, noisy, "noisy")
-    return _conclude(context, first, _decide_in_float64(context, best))
+    decided = _decide_in_float64(context, best)
+    undefined = _describe_undefined(context)
+    return _conclude(context, first, decided if undefined is None else dataclasses.replace(decided, gap=undefined))
+
+
+def _describe_undefined(context: ProbeContext) -> str | None:
+    """Return that results which count are NaN, of which nothing can be proved; None if they are not.
+
+    The probes compare NaN with NaN, and run a model of half precision in float32, where it may be finite.
+    """
+    align, rows, names = context.align(), np.zeros(len(context.relevant), bool), []
+    for name, tensor in list_output_tensors(context.base.output):
+        if not len(tensor.shape) or tensor.shape[0] != len(rows) or not is_float(tensor):
+            continue
+        valid, _ = find_validity_of_pair(tensor, tensor, context.flow, align)
+        undefined = np.isnan(as_float64(tensor))
+        counts = context.relevant if valid is None else valid & context.relevant.reshape(-1, *[1] * (valid.ndim - 1))
+        undefined &= counts.reshape(*counts.shape, *[1] * (undefined.ndim - counts.ndim))
+        if undefined.any():
+            names.append(name)
+            rows |= undefined.reshape(len(rows), -1).any(axis=1)
+    if not names:
+        return None
+    first = next((entry for entry in context.base.ended if any(map(_has_nan, entry.outputs))), None)
+    where = "" if first is None else f", which {first.type} returns first"
+    return f"{', '.join(names)} is NaN at valid timesteps of {int(rows.sum())} of {len(rows)} rows{where}"
+
+
+def _has_nan(tensor: Any) -> bool:
+    return is_float(tensor) and bool(np.isnan(as_float64(tensor)).any())
 
 
 def _decide_in_float64(context: ProbeContext, probed: _Probed) -> _Probed:
@@ -671,7 +701,7 @@ def _find_gap(
         return _FIXED_CONTENT
     if not columns.probe.applicable:
         return f"only the content of padding could be changed, not its amount: {columns.probe.why}"
-    if not _has_full_row(context):
+    if not _has_full_row(context) and not _keeps_filled_rows(context):
         return f"every row has padding, and none could run without it: {alone.probe.why}"
     return _name_unjudged(context, (*columns.skipped, *content[0].skipped))
 
@@ -686,6 +716,26 @@ def _name_unjudged(context: ProbeContext, skipped: Sequence[str]) -> str | None:
 
 def _list_names(outputs: Sequence[str]) -> str:
     return ", ".join(dict.fromkeys(outputs))
+
+
+def _keeps_filled_rows(context: ProbeContext) -> bool:
+    """Return whether padding is only inside of rows, and changes nothing if added to rows with content in its place.
+
+    Such rows have missing timesteps, and no others that could be cut.
+    """
+    if any(item.valid is None or item.cells is not None for item in context.with_timesteps):
+        return False
+    ends = [item.valid[context.relevant][:, [0, -1]] for item in context.with_timesteps if item.valid is not None]
+    if not all(valid.all() for valid in ends):
+        return False
+    filled = [fill_with_content(item, np.random.default_rng(7)) for item in context.inputs]
+    inputs = tuple(item for item in filled if item is not None)
+    run = ModelRun(context.model, inputs) if len(inputs) == len(filled) else None
+    if run is None or run.recording.error is not None:
+        return False
+    full = make_context(run, context.labels)
+    columns = LengthProbes(full, "no row has padding", clean=True).probe_columns()
+    return columns.probe.applicable and not columns.probe.leaks and not columns.skipped
 
 
 def _has_full_row(context: ProbeContext) -> bool:
@@ -794,7 +844,9 @@ def _changes_mask(base: Recording, replaced: Recording, first: CallRecord | None
         if any(a is not None and b is not None and not np.array_equal(a, b) for a, b in masks):
             return True
         for tensor, changed in zip(old.outputs, new.outputs, strict=False):
-            if get_dtype(tensor) == "bool" and not np.array_equal(as_array(tensor), as_array(changed)):
+            if get_dtype(tensor) != "bool" or np.array_equal(as_array(tensor), as_array(changed)):
+                continue
+            if not marks_nothing(tensor, base):
                 return True
         if old is first:
             return False

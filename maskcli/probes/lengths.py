@@ -316,6 +316,10 @@ class LengthProbes:
             longer = add_columns(self.context.model, self.context.inputs, side, axis)
             chosen = longer if rows is None else [select_rows(model_input, rows) for model_input in longer]
             results.append(self._probe_longer(chosen, axis, rows))
+        if any(map(_aligns_windows, self.context.base.ended)) and results[0].probe.applicable:
+            odd = add_columns(self.context.model, self.context.inputs, self.context.side, more=COLUMNS + 1)
+            again = self._probe_longer(odd, 1, None)
+            results += [again] if again.probe.applicable and not again.skipped else []
         return _merge_results(results)
 
     def _list_unlengthened(self) -> NDArray[np.intp] | None:
@@ -339,7 +343,7 @@ class LengthProbes:
         return self.runs[key]
 
     def _probe_longer(self, inputs: Sequence[ModelInput], axis: int, rows: NDArray[np.intp] | None) -> ProbeResult:
-        key = (axis, None if rows is None else tuple(rows.tolist()))
+        key = (axis, None if rows is None else tuple(rows.tolist()), inputs[0].values.shape)
         with name_step("columns"):
             run, resized = self._run_once(key, lambda: run_at_length(self.context, inputs))
         if isinstance(run, str):
@@ -534,12 +538,24 @@ def find_positions(inputs: Sequence[ModelInput]) -> frozenset[int]:
     )
 
 
-def add_columns(model: Any, inputs: Sequence[ModelInput], side: str, axis: int = 1) -> list[ModelInput]:
+def _aligns_windows(entry: CallRecord) -> bool:
+    """Return whether a call steps over timesteps, and begins where the last window ends with the padding of zeros.
+
+    An even number of further timesteps leaves windows of every second timestep where they are.
+    """
+    strides = getattr(entry.operation, "strides", None)
+    is_stepping = isinstance(strides, (tuple, list)) and max(strides, default=1) > 1
+    return is_stepping and getattr(entry.operation, "padding", None) == "same"
+
+
+def add_columns(
+    model: Any, inputs: Sequence[ModelInput], side: str, axis: int = 1, more: int = COLUMNS
+) -> list[ModelInput]:
     """Return inputs of a model with more padding in every row, or in every timestep."""
     counted = find_positions(inputs)
     full = _find_full_inputs(model, inputs) if axis == 1 else set()
     return [
-        model_input if position in full else lengthen(model_input, COLUMNS, side, axis, counts_on=position in counted)
+        model_input if position in full else lengthen(model_input, more, side, axis, counts_on=position in counted)
         for position, model_input in enumerate(inputs)
     ]
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from maskcli.backends.arrays import as_array
 from maskcli.records.arrays import Bools
 from maskcli.records.inputs import ModelInput
 from maskcli.trace.mask_flow import MaskFlow
@@ -67,11 +68,13 @@ def find_padding_sources(run: Recording, flow: MaskFlow, inputs: Sequence[ModelI
         for position, tensors in features.items()
         if inputs[position].values.dtype.kind == "f"
         and not _is_mask(inputs[position])
-        and not any(_masks_values(entry, tensors) for entry in run.ended if entry.parent is not None)
+        and not any(_masks_values(entry, tensors, flow) for entry in run.ended if entry.parent is not None)
     ]
     compared = [position for position in direct if _is_compared(run.inputs[position], run, inputs[position])]
     if compared:
         return f"the model computes its mask from the values of {inputs[compared[0]].name}"
+    if not calls and not direct and not ids:
+        return "no call takes the numbers at padding in the places of their timesteps"
     if not calls and not direct:
         return "no call turns the ids into vectors of the same timesteps"
     sources = PaddingSources(calls, frozenset(direct), frozenset(fixed))
@@ -88,13 +91,14 @@ def _find_calls(
         if entry.calls or entry.parent is None or not entry.outputs:
             continue
         valid = flow.valid.get(id(entry.outputs[0]))
-        if valid is None or not is_float(entry.outputs[0]) or len(entry.outputs[0].shape) <= valid.ndim:
+        if valid is None or not is_float(entry.outputs[0]) or len(entry.outputs[0].shape) < valid.ndim:
             continue
-        if _looks_up(entry, ids) and not marks_validity(entry.outputs[0], valid):
+        has_vectors = len(entry.outputs[0].shape) > valid.ndim
+        if has_vectors and _looks_up(entry, ids) and not marks_validity(entry.outputs[0], valid):
             calls[entry.index] = valid
             if _returns_unit_vectors(entry) or _is_frozen(entry):
                 fixed.add(entry.index)
-        elif any(_masks_values(entry, tensors) for tensors in features):
+        elif any(_masks_values(entry, tensors, flow) for tensors in features):
             calls[entry.index] = valid
             fixed.add(entry.index)
     return calls, fixed
@@ -188,9 +192,12 @@ def _is_mask(model_input: ModelInput) -> bool:
     return is_weight and bool((values[valid] > 0).all() and (values[~valid] == 0).all())
 
 
-def _masks_values(entry: CallRecord, features: set[int]) -> bool:
+def _masks_values(entry: CallRecord, features: set[int], flow: MaskFlow) -> bool:
     """Return whether a call computes a mask from features that are an input, as ``Masking`` does."""
-    return creates_mask(entry) and any(id(tensor) in features for tensor in entry.inputs)
+    # A mask of rows, or of channels before time, marks no timestep, and stays as it is if it marks nothing.
+    is_of_time = any(id(tensor) in flow.valid and len(tensor.shape) > 2 for tensor in entry.inputs)
+    marks = any(mask is not None and (is_of_time or not mask.all()) for mask in entry.masks_out)
+    return marks and creates_mask(entry) and any(id(tensor) in features for tensor in entry.inputs)
 
 
 def creates_mask(entry: CallRecord) -> bool:
@@ -203,7 +210,17 @@ def _is_compared(tensor: Any, run: Recording, model_input: ModelInput) -> bool:
     """Return whether a call of the model makes a mask of a tensor; those of a repair outlast other values."""
     users = (entry for entry in run.ended if not entry.added and any(source is tensor for source in entry.inputs))
     results = [output for entry in users if entry.parent is not None for output in entry.outputs]
-    return any(get_dtype(output) == "bool" or marks_validity(output, model_input.valid) for output in results)
+    return any(
+        not marks_nothing(output, run) if get_dtype(output) == "bool" else marks_validity(output, model_input.valid)
+        for output in results
+    )
+
+
+def marks_nothing(flags: Any, run: Recording) -> bool:
+    """Return whether booleans only become other ones that are all True, as where a mask is of channels, not of time."""
+    users = (entry for entry in run.ended if any(source is flags for source in entry.inputs))
+    results = [output for entry in users if entry.parent is not None for output in entry.outputs]
+    return bool(results) and all(get_dtype(output) == "bool" and as_array(output).all() for output in results)
 
 
 def marks_validity(tensor: Any, valid: Bools | None) -> bool:

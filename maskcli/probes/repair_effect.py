@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from maskcli.errors import summarize_error
 from maskcli.probes.compare import align_results, find_validity_of_pair, measure_change
-from maskcli.probes.content import list_content_inputs, replace_content
+from maskcli.probes.content import fill_with_content, get_places, list_content_inputs, replace_content
 from maskcli.probes.context import ProbeContext
 from maskcli.probes.repair_changes import (
     WITH_ORIGIN,
@@ -74,7 +74,7 @@ class ValidContent:
             return False
         full = np.ones(len(self.models.labels), bool)
         for item in self.original.with_timesteps:
-            full &= _get_places(item).reshape(len(full), -1).all(axis=1)
+            full &= get_places(item).reshape(len(full), -1).all(axis=1)
         return _differ(self.original.base, look.context.base, full)
 
     def find_fault(self, look: ChangedModel, changes: Changes) -> str | None:
@@ -178,7 +178,7 @@ class ValidContent:
     @functools.cached_property
     def _filled(self) -> tuple[tuple[ModelInput, ...], Recording] | None:
         """The inputs with content instead of padding, and their run; None if this is impossible."""
-        inputs = [_fill_padding(item, np.random.default_rng(30)) for item in self.original.inputs]
+        inputs = [fill_with_content(item, np.random.default_rng(30)) for item in self.original.inputs]
         known = tuple(item for item in inputs if item is not None)
         if len(known) < len(inputs):
             return None
@@ -211,32 +211,6 @@ def _renew_mask(change: CallChange) -> CallChange:
     if isinstance(change, WITH_ORIGIN) and change.origin.kind == "values":
         return dataclasses.replace(change, origin=dataclasses.replace(change.origin, earlier=[]))
     return change
-
-
-def _get_places(item: ModelInput) -> Bools:
-    """Return which timesteps of an input, or which places inside them, are valid."""
-    assert item.valid is not None  # noqa: S101 - only called for inputs with timesteps
-    return item.valid if item.cells is None else item.cells
-
-
-def _fill_padding(item: ModelInput, rng: np.random.Generator) -> ModelInput | None:
-    """Return an input with content of other timesteps at padding; None if it may hold lengths, or has no content."""
-    if item.valid is None:
-        is_measured = item.kind == "static" and item.values.dtype.kind == "f"
-        return item if is_measured and (item.values != np.round(item.values)).any() else None
-    places = _get_places(item)
-    values = item.values.copy()
-    if item.kind == "mask":
-        values[...] = values.dtype.type(not item.inverted)
-    elif not places.all():
-        content = values[places]
-        looks_padded = (content == item.padding).reshape(len(content), -1).all(axis=1)
-        content = content[~looks_padded]
-        if not len(content):
-            return None
-        values[~places] = content[rng.integers(len(content), size=int((~places).sum()))]
-    cells = None if item.cells is None else np.ones_like(item.cells)
-    return dataclasses.replace(item, values=values, valid=np.ones_like(item.valid), cells=cells)
 
 
 def _differ(base: Recording, changed: Recording, rows: Bools) -> bool:

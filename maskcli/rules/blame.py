@@ -204,11 +204,12 @@ def _find_cause_with_mask(model: ModelEvidence, at: Call) -> Blame:
     if lets_padding_pass(at.mask_in, at.valid_in if at.valid_in is not None else at.valid):
         wider = find_widening_call(model, at, _list_mask_makers(model, at.call))
         # A merge of masks that all arrive does not widen them; one of these was wrong before.
-        if wider is None or all(mask is not None for mask in wider.masks_in):
+        if wider is None or _has_all_masks(wider):
             wider = find_widening_call(model, at)
         if wider is not None:
             return Blame("misaligned" if misaligns_mask(wider) else "widened", wider, at)
-        return Blame("bad-source", None, at)
+        loser = _find_loser_before_merge(model, at)
+        return Blame("bad-source", None, at) if loser is None else Blame("dropped", loser, at)
     # A merge of a sequence with a reversed one has a mask that fits only one of them.
     earlier = (call for call in model.trace if call.index < at.index and misaligns_mask(call))
     moved = next((call for call in earlier if _reaches(call, at)), None)
@@ -219,6 +220,20 @@ def _find_cause_with_mask(model: ModelEvidence, at: Call) -> Blame:
     if list_padding_arguments(at):
         return Blame("not-given", at, at)
     return Blame("leaks" if at.mask_out is not None else "dropped", at, at)
+
+
+def _find_loser_before_merge(model: ModelEvidence, at: Call) -> Call | None:
+    """Return the call that lost the mask of an input of a merge, which then takes all its timesteps for valid."""
+    makers = _list_mask_makers(model, at.call)
+    for call in model.trace:
+        is_merge = call.call in makers and call.index < at.index and len(call.masks_in) > 1
+        if is_merge and call.lost_at is not None and call.mask_out is not None and not _has_all_masks(call):
+            return find_losing_call(model, call.lost_at, call)
+    return None
+
+
+def _has_all_masks(call: Call) -> bool:
+    return all(mask is not None for mask in call.masks_in)
 
 
 def _find_cause_with_given_mask(model: ModelEvidence, at: Call) -> Blame:

@@ -64,6 +64,11 @@ def judge(model: ModelEvidence) -> Iterator[Finding]:
 
 def _suggest(reason: str) -> str:
     """Return the way to make a proof possible."""
+    if " is NaN at " in reason:
+        return (
+            "make the results finite first. In float16, -1e9 is minus infinity, and 0 times that is NaN: use "
+            "`keras.ops.where(mask, scores, -3e4)`."
+        )
     if "length" in reason or "values that the model never has" in reason:
         return (
             "build the model for any length, with `keras.Input((None, ...))` and without shapes that are part of its "

@@ -2,7 +2,9 @@
 
 Code that creates or passes a mask may be missing from the configuration of a layer: `supports_masking = True` set from
 outside, or a flag that `get_config` leaves out. The trained model is right, but the loaded one drops the mask. Neither
-saving nor loading warns. This rule saves, loads and runs the model again, and compares the masks.
+saving nor loading warns. This rule saves, loads and runs the model again, and compares the masks. A `Sequential` or a
+subclassed model computes them again. A graph of the functional API is saved with the masks that it passes to its
+layers; there, a mask that only its own call has lost changes nothing.
 
 Bad::
 
@@ -15,8 +17,8 @@ Bad::
     half = Half()
     half.supports_masking = True
     tokens = keras.Input((None,), dtype="int32")
-    x = keras.layers.Embedding(10, 4, mask_zero=True)(tokens)
-    model = keras.Model(tokens, keras.layers.LSTM(3)(half(x)))
+    embedding = keras.layers.Embedding(10, 4, mask_zero=True)
+    model = keras.Sequential([tokens, embedding, half, keras.layers.LSTM(3)])
     sequences = [[1, 2, 3, 4], [5, 6]]
 
 Good::
@@ -32,8 +34,8 @@ Good::
             return inputs / 2.0
 
     tokens = keras.Input((None,), dtype="int32")
-    x = keras.layers.Embedding(10, 4, mask_zero=True)(tokens)
-    model = keras.Model(tokens, keras.layers.LSTM(3)(Half()(x)))
+    embedding = keras.layers.Embedding(10, 4, mask_zero=True)
+    model = keras.Sequential([tokens, embedding, Half(), keras.layers.LSTM(3)])
     sequences = [[1, 2, 3, 4], [5, 6]]
 """
 

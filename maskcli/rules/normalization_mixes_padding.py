@@ -3,7 +3,7 @@
 `BatchNormalization` leaves masked timesteps out of mean and variance only if it receives the mask. If the mask was lost
 before, padding counts as data. That shows only in training, but stays in the moving statistics. Normalisation over the
 time axis, as in `LayerNormalization(axis=(1, 2))` and `GroupNormalization`, mixes the timesteps of a row even with a
-mask.
+mask. Then results at valid timesteps change at any time, and the finding is an error.
 
 Bad::
 
@@ -30,6 +30,7 @@ Good::
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 
 from maskcli.records.check import Finding
@@ -55,7 +56,7 @@ def judge(model: ModelEvidence) -> Iterator[Finding]:
             when = "always"
             fix = "Normalise each timestep separately: `keras.layers.LayerNormalization()` over the last axis."
         lost = f" Its mask was lost at {call.lost_at}." if call.lost_at is not None and not call.given else ""
-        yield make_finding(
+        finding = make_finding(
             __name__,
             call=call.call,
             type_=call.type,
@@ -66,3 +67,4 @@ def judge(model: ModelEvidence) -> Iterator[Finding]:
             training=mixing.training,
             lost_at=call.lost_at,
         )
+        yield finding if mixing.training else dataclasses.replace(finding, severity="error")
