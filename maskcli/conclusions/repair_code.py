@@ -12,7 +12,7 @@ ZERO_PADDED = """class ZeroPadded(keras.layers.Layer):
             return x
         mask = keras.ops.reshape(mask, (*keras.ops.shape(mask), *[1] * (len(x.shape) - len(mask.shape))))
         return keras.ops.where(mask, x, 0.0)"""
-MASK_FRAMES = """class MaskFrames(keras.layers.Layer):
+MASK_TIMESTEPS = """class {type}(keras.layers.Layer):
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
         self.supports_masking = True
@@ -21,7 +21,7 @@ MASK_FRAMES = """class MaskFrames(keras.layers.Layer):
         return x
 
     def compute_mask(self, x, mask=None):
-        return keras.ops.any(keras.ops.not_equal(x, {value}), axis={axes})"""
+        return {mask}"""
 KEEP_MASK = """class {name}(keras.layers.Layer):
     def __init__(self, **kwargs):
         super().__init__(**kwargs)

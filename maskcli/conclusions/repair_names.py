@@ -15,6 +15,7 @@ from maskcli.probes.repair_masks import ChangedModel, find_maker
 from maskcli.records.arrays import Bools
 from maskcli.records.inputs import is_same_validity
 from maskcli.trace.changes import flatten_arguments, is_graph, is_layer
+from maskcli.trace.locations import find_input_names
 from maskcli.trace.recorder import CallRecord, list_parameters
 
 
@@ -79,9 +80,9 @@ def write_mask(look: ChangedModel, entry: CallRecord, origin: MaskOrigin) -> str
     if origin.kind == "input":
         is_inside = entry.parent is not None and entry.parent.parent is not None
         inside = _write_argument(look, entry.parent, origin.position) if is_inside else None
-        return inside or write_input(look, origin.position)
+        return inside or write_input(look, origin.position, entry)
     if origin.kind == "values":
-        return _write_values_mask(look, origin)
+        return _write_values_mask(look, origin, entry)
     if origin.kind == "arriving":
         record = look.by_key[origin.key]
         tensors = [tensor for tensor in record.inputs if id(tensor) in look.flow.valid]
@@ -152,18 +153,24 @@ def _name_in_list(look: ChangedModel, owner: CallRecord, valid: Bools | None) ->
     return f"mask[{place}]"
 
 
-def _write_values_mask(look: ChangedModel, origin: MaskOrigin) -> str:
+def _write_values_mask(look: ChangedModel, origin: MaskOrigin, entry: CallRecord) -> str:
     """Return the expression of a mask that is computed from the values of an input."""
-    mask = f"keras.ops.not_equal({write_input(look, origin.position)}, {origin.value:g})"
-    inner = tuple(range(origin.axes, look.context.inputs[origin.position].values.ndim))
+    mask = f"keras.ops.not_equal({write_input(look, origin.position, entry)}, {origin.value:g})"
+    rank, time_axis = look.context.inputs[origin.position].values.ndim, origin.time_axis
+    inner = tuple(axis for axis in range(1, rank) if axis != time_axis and (time_axis > 1 or axis >= origin.axes))
     if not inner:
         return mask
-    axis = "-1" if len(inner) == 1 else str(inner)
+    axis = str(inner)
+    if len(inner) == 1:
+        axis = "-1" if inner[0] == rank - 1 else str(inner[0])
     return f"keras.ops.any({mask}, axis={axis})"
 
 
-def write_input(look: ChangedModel, position: int) -> str:
-    """Return the name of an input of the model in its code."""
+def write_input(look: ChangedModel, position: int, entry: CallRecord | None = None) -> str:
+    """Return the name of an input of the model in its code: of the variable that holds it where a call is made."""
+    variables = {} if entry is None else find_input_names(look.context.base).get(entry.index, {})
+    if position in variables:
+        return variables[position]
     item = look.context.inputs[position]
     parent = look.context.base.entries[0]
     if is_graph(parent.operation):
@@ -200,13 +207,20 @@ def _write_tensor(look: ChangedModel, entry: CallRecord, tensor: Any) -> str:
         tensor = maker.inputs[0]  # Keras converts ids that are declared as floats.
     for position, source in enumerate(look.context.base.inputs):
         if source is tensor and (entry.parent is None or entry.parent.parent is None):
-            return write_input(look, position)
+            return write_input(look, position, entry)
     parent = entry.parent
     if parent is not None and parent.parent is not None:
         if is_graph(parent.operation):
             pairs = zip(parent.inputs, parent.operation.inputs, strict=False)
-            return next((str(symbol.name) for source, symbol in pairs if source is tensor), "x")
+            return next((str(symbol.name) for source, symbol in pairs if source is tensor), _name_input(entry))
         names = list_parameters(type(parent.operation).call)
         pairs = zip(names, parent.args, strict=False)
         return next((name for name, source in pairs if source is tensor), "x")
-    return "x"
+    return _name_input(entry)
+
+
+def _name_input(entry: CallRecord) -> str:
+    """Return the symbolic input of a layer that a graph calls once; ``x`` for other calls."""
+    is_in_graph = entry.parent is not None and is_graph(entry.parent.operation)
+    nodes = getattr(entry.operation, "_inbound_nodes", ())
+    return f"{name_layer(entry)}.input" if is_in_graph and is_layer(entry) and len(nodes) == 1 else "x"

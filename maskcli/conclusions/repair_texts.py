@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import dataclasses
 import functools
 import re
@@ -15,8 +16,8 @@ from maskcli.conclusions.repair_code import (
     JOIN_MASKS,
     KEEP_MASK,
     KERNEL,
-    MASK_FRAMES,
     MASK_SCORES,
+    MASK_TIMESTEPS,
     MATRIX,
     POOL,
     POOLING,
@@ -71,7 +72,7 @@ from maskcli.probes.repair_masks import (
 from maskcli.probes.repairs import Cure
 from maskcli.records.arrays import Bools
 from maskcli.records.inputs import ModelInput, is_same_validity
-from maskcli.trace.changes import CallChange, find_in_argument, is_keras_layer, is_layer
+from maskcli.trace.changes import CallChange, find_in_argument, flatten_arguments, is_graph, is_keras_layer, is_layer
 from maskcli.trace.locations import locate_calls
 from maskcli.trace.recorder import CallRecord
 from maskcli.trace.values import is_float
@@ -98,7 +99,7 @@ def write_repairs(cure: Cure) -> list[tuple[tuple[CallChange, ...], RepairText]]
         groups.setdefault(change.key, []).append(change)
     merged: dict[tuple[object, ...], tuple[tuple[CallChange, ...], RepairText]] = {}
     for key, changes in groups.items():
-        text = write_repair(cure.original, changes)
+        text = write_repair(cure.original, changes, cure.changed)
         edit = (text.kind, text.code, _find_edited(cure.original.by_key.get(key)))
         earlier, first = merged.get(edit, ((), text))
         merged[edit] = ((*earlier, *changes), first)
@@ -139,10 +140,11 @@ def _find_edited(entry: CallRecord | None) -> object:
     return owner.index if owner.code else id(owner.operation)
 
 
-def write_repair(look: ChangedModel, changes: Sequence[CallChange]) -> RepairText:
-    """Return the text of changes of one call, in the names of the model."""
+def write_repair(look: ChangedModel, changes: Sequence[CallChange], changed: ChangedModel | None = None) -> RepairText:
+    """Return the text of changes of one call, in the names of the model; ``changed`` is the model under all changes."""
     entry = look.by_key[changes[0].key]
-    place = _Place(look, entry, changes)
+    repaired = None if changed is None else changed.by_key.get(changes[0].key)
+    place = _Place(look, entry, changes, entry if repaired is None else repaired)
     parts = [part for part in (WRITERS[type(change)](place, change) for change in changes) if part is not None]
     kinds = list(dict.fromkeys(str(getattr(change, "kind", "change")) for change in changes))
     path = (look.path(entry) or None) if entry.parent is not None else None
@@ -170,27 +172,30 @@ def write_weights(inputs: Sequence[ModelInput], valid: Bools | None, loss_type: 
         return None
     mask, value = f"{source.name}_mask", find_common_padding(source.values, source.valid)
     if source.kind in ("ids", "features") and value is not None:
-        differs = f"{source.name} != {value:.9g}"
+        # An array without a name is called `input`, which is a function of Python.
+        array = "x" if source.name in dir(builtins) else source.name
+        differs = f"{array} != {value:.9g}"
         mask = differs if source.values.ndim == 2 else f"({differs}).any(axis=-1)"
     reduction = 'reduction="mean_with_sample_weight"'
     name = "YourLoss" if loss_type is None else f"keras.losses.{loss_type}"
-    loss = f"loss={name}(..., {reduction})"
-    fit = 'model.fit(..., sample_weight=mask.astype("float32"))'
+    loss = f"loss={name}({reduction})"
+    fit = 'model.fit(x, y, sample_weight=mask.astype("float32"))'
     return RepairText(
         kind="loss-weights",
         call=None,
-        sentence=f"Compile with `{loss}`, and pass weights: `{fit}`, where `mask = {mask}`.",
-        code=f"mask = {mask}\nmodel.compile({loss}, ...)\n{fit}",
+        sentence=f"Compile with `{name}` and `{reduction}`, and pass weights: `{fit}`, where `mask = {mask}`.",
+        code=f"mask = {mask}\nmodel.compile({loss})  # with its other arguments\n{fit}",
     )
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Place:
-    """The call that a repair changes, with all changes of it."""
+    """The call that a repair changes, with all changes of it, and the same call in the model under all repairs."""
 
     look: ChangedModel
     entry: CallRecord
     changes: Sequence[CallChange]
+    repaired: CallRecord
 
     @property
     def name(self) -> str:
@@ -207,11 +212,26 @@ def _write_passed_masks(place: _Place, change: PassMask) -> tuple[str, str] | No
     passed = [other for other in place.changes if isinstance(other, PassMask)]
     if passed[0] is not change:
         return None
+    if len(passed) == 1 and change.form == "plain" and _is_made_outside(place, change.origin):
+        around = _Inside(place.look, place.entry, change.origin)
+        line = f"{place.name}(..., {change.argument}={around.mask})"
+        sentence = f"Pass the mask in the call of {place.label}, in `{around.call}`: `{line}`."
+        return around.add_passed_mask(sentence, f"{line}  # in {around.call}")
     masks = [f"{other.argument}={_write_passed_mask(place, other)}" for other in passed]
     code = f"{place.name}(..., {', '.join(masks)})"
     parent = place.entry.parent
     where = f"  # in {parent.type}.call" if parent is not None and is_own_layer(parent.operation) else ""
     return f"Pass the mask in the call of {place.label}: `{code}`.", code + where
+
+
+def _is_made_outside(place: _Place, origin: MaskOrigin) -> bool:
+    """Return whether a call in the code of a layer needs a mask that other code makes."""
+    parent, owner = place.entry.parent, find_owner(place.entry)
+    if parent is None or not is_own_layer(parent.operation):
+        return False
+    if origin.kind == "arriving":
+        return origin.key == place.look.key(owner) and owner is not place.entry
+    return origin.kind == "call" and place.look.by_key[origin.key].parent is not parent
 
 
 def _write_passed_mask(place: _Place, change: PassMask) -> str:
@@ -237,29 +257,47 @@ def _write_filled_features(place: _Place, change: MaskMissing) -> tuple[str, str
 
 def _write_masked_features(place: _Place, change: MaskInput) -> tuple[str, str]:
     rank = place.look.context.inputs[change.position].values.ndim
-    if rank > 3:
-        return _write_masked_frames(place, change, tuple(range(2, rank)))
+    if rank != 3:
+        return _write_masked_timesteps(place, change, rank)
     layer = f"keras.layers.Masking({change.value:.9g})"
     if place.entry.type == "Sequential":
         return (
             f"Mask the padding where it enters the model: add `{layer}` as the first layer.",
             f"{layer}  # first layer",
         )
-    name = write_input(place.look, change.position)
-    code = f"{name} = {layer}({name})"
-    return f"Mask the padding of {change.name} where it enters the model: `{code}`.", code
+    line, comment = _write_replaced_input(place, change, layer)
+    return f"Mask the padding of {change.name} where it enters the model: `{line}`.", f"{line}{comment}"
 
 
-def _write_masked_frames(place: _Place, change: MaskInput, axes: tuple[int, ...]) -> tuple[str, str]:
-    """Return the text of frames, of which ``Masking`` would mask parts."""
-    definition = MASK_FRAMES.format(value=f"{change.value:.9g}", axes=axes)
+def _write_replaced_input(place: _Place, change: MaskInput, layer: str) -> tuple[str, str]:
+    """Return the line that applies a layer to an input, and a comment.
+
+    In a graph, ``keras.Model`` still needs the input by its own name.
+    """
+    base = place.look.context.base
+    source = base.inputs[change.position]
+    user = next((entry for entry in base.entries[1:] if any(tensor is source for tensor in entry.inputs)), None)
+    name = write_input(place.look, change.position, user)
+    if not is_graph(place.entry.operation):
+        return f"{name} = {layer}({name})", ""
+    masked = f"masked_{name}"
+    return (
+        f"{masked} = {layer}({name})",
+        f"  # {name} is that keras.Input; use {masked} after it, but not in keras.Model",
+    )
+
+
+def _write_masked_timesteps(place: _Place, change: MaskInput, rank: int) -> tuple[str, str]:
+    """Return the text of frames, of which ``Masking`` masks parts, or of single numbers, of which it masks rows."""
+    name, differs = ("MaskSeries" if rank == 2 else "MaskFrames"), f"keras.ops.not_equal(x, {change.value:.9g})"
+    mask = differs if rank == 2 else f"keras.ops.any({differs}, axis={tuple(range(2, rank))})"
+    definition = MASK_TIMESTEPS.format(type=name, mask=mask)
     if place.entry.type == "Sequential":
-        sentence = "Mask the padded timesteps where they enter the model: add `MaskFrames()` as the first layer."
-        return sentence, f"{definition}\n\n\nMaskFrames()  # first layer"
-    name = write_input(place.look, change.position)
-    line = f"{name} = MaskFrames()({name})"
+        sentence = f"Mask the padded timesteps where they enter the model: add `{name}()` as the first layer."
+        return sentence, f"{definition}\n\n\n{name}()  # first layer"
+    line, comment = _write_replaced_input(place, change, f"{name}()")
     sentence = f"Mask the padded timesteps of {change.name} where they enter the model: `{line}`."
-    return sentence, f"{definition}\n\n\n{line}"
+    return sentence, f"{definition}\n\n\n{line}{comment}"
 
 
 def _write_zeroing(place: _Place, change: ZeroPadding) -> tuple[str, str]:
@@ -299,6 +337,15 @@ def _write_groups(place: _Place, change: MaskedGroups) -> tuple[str, str]:
 
 def _replace_call(place: _Place, origin: MaskOrigin, action: str, code: str) -> tuple[str, str]:
     """Return the text of a layer with another class, which may not receive the mask with its input."""
+    owner = find_owner(place.entry)
+    if owner is not place.entry and origin.kind == "arriving" and origin.key == place.look.key(owner):
+        valids = place.look.flow.list_input_validity(place.entry)
+        around = _Inside(place.look, place.entry, origin, next(iter(valids), None))
+        line = f"{place.name}(..., mask={around.mask})"
+        sentence = (
+            f"{action}: {_replace_class(place.entry)}, and pass the mask in its call, in `{around.call}`: `{line}`."
+        )
+        return around.add_passed_mask(sentence, f"{code}\n\n\n{line}  # in {around.call}")
     arguments = _write_masked_input(place.look, place.entry, origin)
     if arguments == "x":
         return f"{action}: {_replace_class(place.entry)}.", code
@@ -455,7 +502,7 @@ def _write_base(entry: CallRecord) -> str:
 def _write_kept_mask(place: _Place, change: KeepMask) -> tuple[str, str] | None:
     entry = place.entry
     form, name, label = _write_form(change, "mask"), name_layer(entry), place.label
-    if change.origin.kind == "call":
+    if change.origin.kind == "call" or (is_layer(entry) and _has_mask_further_on(place.repaired)):
         return _write_mask_of_tensor(place, change)
     if not is_layer(entry) or any(entry.taken_off):
         return _write_removed_mask(place, change)
@@ -477,6 +524,13 @@ def _write_kept_mask(place: _Place, change: KeepMask) -> tuple[str, str] | None:
         template = STRIDED if change.cut[1] is None else WHOLE_WINDOWS
         code = template.format(type=entry.type, base=_write_base(entry), window=window)
     return f"Let {label} keep the mask: {_replace_class(entry)}.", code
+
+
+def _has_mask_further_on(entry: CallRecord) -> bool:
+    """Return whether a layer is called with tensors of which not the first one has a mask, so that Keras keeps none."""
+    count = sum(hasattr(leaf, "shape") for leaf in flatten_arguments(entry.args[:1]))
+    first, further = entry.carried[:count], entry.carried[count:]
+    return any(mask is not None for mask in further) and count > 0 and all(mask is None for mask in first)
 
 
 def _write_removed_mask(place: _Place, change: KeepMask) -> tuple[str, str]:
@@ -516,7 +570,11 @@ def _write_mask_of_tensor(place: _Place, change: KeepMask) -> tuple[str, str]:
     if form != "mask[1]":
         keeper = "KeepLongerMask" if change.prefix or change.suffix or change.repeats > 1 else "KeepCutMask"
     code = KEEP_MASK.format(name=keeper, form=form)
-    if is_layer(place.entry) and change.origin.kind != "call":
+    if is_layer(place.entry) and change.origin.kind != "call" and _has_mask_further_on(place.repaired):
+        line = f"y = {keeper}()([y, x])"
+        where = f"y is the result of {name}{_write_line(place)}, x the argument of that call that has the mask"
+        sentence = f"Let the result of {place.label} keep the mask of its argument: `{line}`, where {where}."
+    elif is_layer(place.entry) and change.origin.kind != "call":
         line = f"x = {keeper}()([x, y])"
         where = f"x is the input of {name}, y the tensor with the mask before it"
         if any(mask is not None for mask in place.entry.masks_out):  # The layer would take the mask off again.

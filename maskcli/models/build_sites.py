@@ -23,6 +23,8 @@ _PACKAGE = str(Path(__file__).parents[1])
 _PREFIXES = tuple(f"{path}/" for path in (_PACKAGE, sysconfig.get_path("stdlib")))
 _PARTS = ("/site-packages/", "/dist-packages/", "/keras/src/")
 _nodes: weakref.WeakKeyDictionary[Any, Site] = weakref.WeakKeyDictionary()
+_names: weakref.WeakKeyDictionary[Any, dict[int, str]] = weakref.WeakKeyDictionary()
+"""The variables, by ``id`` of the symbolic input of a model that they hold, of the code that made a node."""
 _operations: weakref.WeakKeyDictionary[Any, Site] = weakref.WeakKeyDictionary()
 
 
@@ -51,12 +53,20 @@ def find_site(frame: types.FrameType | None, last: types.CodeType | None = None)
         frame: the frame to start at.
         last: the code at which the search ends.
     """
-    while frame is not None:
-        code = frame.f_code
-        if code is last:
-            return None
-        if is_user_file(code.co_filename):
-            return code.co_filename, frame.f_lineno, code.co_qualname
+    user = find_user_frame(frame, last)
+    return None if user is None else describe_frame(user)
+
+
+def describe_frame(frame: types.FrameType) -> Site:
+    """Return the line that runs in a frame."""
+    return frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_qualname
+
+
+def find_user_frame(frame: types.FrameType | None, last: types.CodeType | None = None) -> types.FrameType | None:
+    """Return the innermost frame of the user's code; None if there is none up to the code ``last``."""
+    while frame is not None and frame.f_code is not last:
+        if is_user_file(frame.f_code.co_filename):
+            return frame
         frame = frame.f_back
     return None
 
@@ -75,6 +85,7 @@ def record_build_sites() -> Iterator[None]:
     def initialize_node(node: Any, *args: Any, **kwargs: Any) -> None:
         initialize(node, *args, **kwargs)
         _keep(_nodes, node)
+        _keep_names(node)
 
     @functools.wraps(make)
     def make_operation(cls: Any, *args: Any, **kwargs: Any) -> Any:
@@ -94,6 +105,28 @@ def _keep(sites: weakref.WeakKeyDictionary[Any, Site], key: Any) -> None:
     if site is not None:
         with contextlib.suppress(TypeError):  # A class of the user may have no hash.
             sites[key] = site
+
+
+def _keep_names(node: Any) -> None:
+    """Store the variables that hold symbolic inputs where a node is made."""
+    import keras
+
+    frame = find_user_frame(sys._getframe(2))
+    variables = {} if frame is None or frame.f_code.co_name == "<module>" else frame.f_locals
+    tensors = {name: value for name, value in variables.items() if isinstance(value, keras.KerasTensor)}
+    names = {id(value): name for name, value in tensors.items() if _is_input(value)}
+    if names:
+        _names[node] = names
+
+
+def _is_input(tensor: Any) -> bool:
+    history = getattr(tensor, "_keras_history", None)
+    return history is not None and type(history.operation).__name__ == "InputLayer"
+
+
+def get_node_names(node: Any) -> dict[int, str]:
+    """Return the variables that held symbolic inputs where a node was made, by ``id`` of the input."""
+    return _names.get(node, {})
 
 
 def get_node_site(node: Any) -> Site | None:

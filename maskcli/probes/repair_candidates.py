@@ -65,6 +65,8 @@ from maskcli.trace.values import as_float64, get_ulp, is_float
 
 MOST_NEAR = 6
 """Calls before and after the one where padding enters, in the code of the same layer, that are looked at."""
+FORMS = ("Cast", "ExpandDims", "Identity", "Pack", "Reshape", "Shape", "Squeeze", "StridedSlice", "Transpose")
+"""Operations that only give the result of another one its form."""
 RANKINGS = ("ArgMax", "TopK", "TopKV2")
 MOVING_LAYERS = ("Cropping1D", "Permute", "Reshape", "UpSampling1D", "ZeroPadding1D")
 POOLINGS: tuple[Pooling, ...] = ("last", "first", "max", "mean", "sum", "min", "std", "var", "logsumexp")
@@ -107,9 +109,17 @@ class Candidates:
         for changes in itertools.chain(self._list_changes(), by_values._list_changes()):
             changes = (*aligned, *changes)
             spread = tuple(dict.fromkeys(other for change in changes for other in spread_change(self.look, change)))
-            if spread not in tried:
+            if spread not in tried and all(map(self._can_edit, spread)):
                 tried.add(spread)
                 yield spread
+
+    def _can_edit(self, change: CallChange) -> bool:
+        """Return whether the user's code can be changed like that: not inside of a function such as ``reduce_std``."""
+        entry = self.look.by_key.get(change.key)
+        if entry is None or entry.step is None or not entry.code or not isinstance(change, (KeepMask, MaskedPooling)):
+            return True
+        later = (call for call in self.look.context.base.entries if call.code and call.index > entry.index)
+        return not any(call.step == entry.step and call.type not in FORMS for call in later)
 
     def _list_changes(self) -> Iterator[Changes]:
         yield from self._list_attention_changes()
@@ -276,16 +286,28 @@ class Candidates:
                     yield (*extra, MaskedScores(self.look.key(call), axis, origin))
 
     def _list_ranked_scores(self) -> Iterator[Changes]:
-        """Yield masks of the scores by which code of a layer chooses timesteps."""
+        """Yield masks of the scores by which code of a layer chooses timesteps, or of which it takes the maximum."""
         inside = [call for call in self.look.context.base.ended if find_owner(call) is self.owner and call.code]
-        for ranking in (call for call in inside if call.type in RANKINGS and call.inputs):
+        differences = [set(map(id, call.inputs)) for call in inside if call.type in ("Sub", "Subtract")]
+        for ranking in (call for call in inside if call.type in (*RANKINGS, "Max") and call.inputs):
             scores = ranking.inputs[0]
-            maker, axis = self.look.flow.maker.get(id(scores)), len(scores.shape) - 1
-            valid = find_axis_validity(self.look, scores, axis)
-            if maker is None or not maker.code or valid is None or valid.all() or not is_float(scores):
+            if any({id(scores), *map(id, ranking.outputs)} <= tensors for tensors in differences):
+                continue  # A softmax by hand, whose exponentials are set to zero instead.
+            maker, axis = self.look.flow.maker.get(id(scores)), self._find_ranked_axis(ranking)
+            valid = None if axis is None else find_axis_validity(self.look, scores, axis)
+            if axis is None or maker is None or not maker.code or valid is None or valid.all() or not is_float(scores):
                 continue
             for extra, origin in self._list_origins(maker, scores, valid):
                 yield (*extra, MaskedScores(self.look.key(maker), axis, origin))
+
+    def _find_ranked_axis(self, ranking: CallRecord) -> int | None:
+        """Return the axis of timesteps over which a call ranks scores; None for a maximum over other axes."""
+        scores, last = ranking.inputs[0], len(ranking.inputs[0].shape) - 1
+        if ranking.type != "Max":
+            return last
+        values, result = as_float64(scores), as_float64(ranking.outputs[0])
+        axes = sorted(self.look.flow.positions.find_time_axes(scores) - {0}, reverse=True)
+        return next((axis for axis in axes if np.array_equal(values.max(axis=axis).ravel(), result.ravel())), None)
 
     def _list_later(self) -> list[CallRecord]:
         """Return some calls after the entry, in the same code, that its result goes into."""

@@ -31,6 +31,7 @@ class MaskOrigin:
         position: of that input.
         value: the value of padding in that input.
         axes: the number of axes of the mask, for ``values``.
+        time_axis: the axis of the input that is time, for ``values``.
         argument: of the masks that arrive, the place among the flattened arguments of the tensor whose mask it is; None
             for the masks of all of them, joined.
         earlier: arrays that the mask was computed from, each with the mask.
@@ -41,6 +42,7 @@ class MaskOrigin:
     position: int = 0
     value: float = 0.0
     axes: int = 2
+    time_axis: int = 1
     argument: int | None = None
     earlier: list[tuple[Any, Any]] = dataclasses.field(default_factory=list, compare=False, repr=False)
 
@@ -51,7 +53,8 @@ class MaskOrigin:
         if self.kind == "input":
             return keras.ops.cast(run.inputs[self.position], "bool")
         if self.kind == "values":
-            return find_lasting_mask(run.inputs[self.position], self.value, self.axes, self.earlier)
+            tensor = keras.ops.moveaxis(run.inputs[self.position], self.time_axis, 1)
+            return find_lasting_mask(tensor, self.value, self.axes, self.earlier)
         if self.kind == "call":
             return run.returned.get(self.key)
         masks = run.list_arriving(self.key, self.argument)

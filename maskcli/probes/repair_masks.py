@@ -459,6 +459,8 @@ def _mask_features(look: ChangedModel, tensor: Any) -> CallChange | None:
     for position, (item, source) in enumerate(zip(look.context.inputs, base.inputs, strict=True)):
         if id(source) not in sources or item.kind != "features" or item.valid is None or item.valid.all():
             continue
+        if item.time_axis > 1:
+            continue
         if len(source.shape) > 3 and not is_chain:
             continue
         value = find_common_padding(as_array(source), item.valid)
@@ -635,7 +637,8 @@ def find_values_origin(look: ChangedModel, valid: Bools | None) -> MaskOrigin | 
                 continue
             value = find_common_padding(item.values, same)
             if value is not None:
-                return MaskOrigin("values", position=position, value=value.item(), axes=same.ndim)
+                axes, time_axis = same.ndim, item.time_axis
+                return MaskOrigin("values", position=position, value=value.item(), axes=axes, time_axis=time_axis)
     return None
 
 

@@ -91,6 +91,7 @@ class Cure:
         attempts: changes that were tried in vain.
         original: the model without changes.
         causes: by change, the keys of the calls at which padding entered because of the fault that it repairs.
+        changed: the model under the changes; None without any.
     """
 
     changes: Changes
@@ -98,6 +99,7 @@ class Cure:
     attempts: tuple[Attempt, ...]
     original: ChangedModel
     causes: dict[CallChange, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+    changed: ChangedModel | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -258,8 +260,10 @@ class Trials:
         result = probe_content(look.context)
         if not result.probe.applicable:
             return None
-        first = None if result.first is None else look.key(result.first)
-        return RepairTrial(result.probe.leaks, result.probe.max_abs_change, first, STILL_LEAKS)
+        first, probe = None if result.first is None else look.key(result.first), result.probe
+        # Other values at padding may move the last digits, as where they are the largest scores of a softmax by hand.
+        is_large = (probe.max_abs_change or 0.0) > CLEAR_LEAK * (probe.tolerance or 0.0)
+        return RepairTrial(probe.leaks and is_large, probe.max_abs_change, first, STILL_LEAKS)
 
 
 def _describe_leak(result: LeakResult) -> RepairTrial:
@@ -322,7 +326,9 @@ class RepairSearch:
         order = {key: entry.index for key, entry in self.models.original.by_key.items()}
         changes = tuple(sorted(changes, key=lambda change: order.get(change.key, 0)))
         in_vain = tuple(attempt for attempt in self.attempts if set(attempt.changes) != set(changes))
-        return Cure(changes, trial.change or 0.0, in_vain, self.models.original, causes)
+        look = self.models.look(changes)
+        changed = look if isinstance(look, ChangedModel) else None
+        return Cure(changes, trial.change or 0.0, in_vain, self.models.original, causes, changed)
 
     def confirm(self, cure: Cure) -> Cure:
         """Return a cure that was found with other weights if its proof holds with those of the model, too."""

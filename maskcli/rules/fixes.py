@@ -48,6 +48,15 @@ def write_masked_call(model: ModelEvidence, call: Call, at: Call) -> str:
     return f"`{name}({arguments}={suggest_mask(model, call)})`"
 
 
+def _suggest_removal(model: ModelEvidence, call: Call, at: Call) -> str:
+    """Return how to keep padding from a call that has no argument for a mask."""
+    mask, name = suggest_mask(model, call), _find_last_name(at.call)
+    removal = f"set padding to zero before it, `keras.ops.where({mask}[..., None], x, 0.0)`"
+    if at.type.startswith(CONVOLUTIONS):
+        return f"as {name} takes no mask, {removal}"
+    return f"as {name} takes no mask, {removal}, or to -1e9 before a maximum or a softmax"
+
+
 def _find_last_name(path: str) -> str:
     return path.rpartition("/")[2].partition("#")[0]
 
@@ -56,8 +65,10 @@ def suggest_fix(model: ModelEvidence, call: Call, at: Call | None) -> str:
     """Return a fix for ``call``, which lost the mask that ``at`` needs, or that an output needs if ``at`` is None."""
     if at is None:
         otherwise = "pass weights of 0 at padding as `sample_weight` to `fit` and `evaluate`"
-    else:
+    elif at.mask_arguments or at is call:
         otherwise = f"pass the mask explicitly to the next mask-aware layer: {write_masked_call(model, call, at)}"
+    else:
+        otherwise = _suggest_removal(model, call, at)
     if len(call.masks_in) > 1 and call.type in MERGES and not call.code:
         return (
             "Mask every input, or merge them in a custom layer whose `compute_mask(self, inputs, mask)` returns "

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from maskcli.models.build_sites import Site, find_code_site, get_creation_site, get_node_site
+from maskcli.models.build_sites import Site, find_code_site, get_creation_site, get_node_names, get_node_site
 from maskcli.records.location import Location
 from maskcli.trace.recorder import CallRecord, Recording
 
@@ -30,6 +30,20 @@ def locate_calls(recording: Recording) -> dict[int, Location]:
         is_of_model = parent.parent is None
         sites[entry.index] = site or find_code_site(entry.operation) or (None if is_of_model else sites[parent.index])
     return {index: make_location(site) for index, site in sites.items() if site is not None}
+
+
+def find_input_names(recording: Recording) -> dict[int, dict[int, str]]:
+    """Return the variables that hold inputs of the model where a call is made, by its index, and by their position."""
+    symbols = getattr(recording.entries[0].operation, "inputs", None) or ()
+    of_tensors = {id(tensor): position for position, tensor in enumerate(recording.inputs)}
+    of_symbols = {id(symbol): position for position, symbol in enumerate(symbols)}
+    nodes, names = _Nodes(), {}
+    for entry in recording.entries[1:]:
+        node = nodes.find_node(entry.parent, entry) if entry.parent is not None and not entry.names else None
+        variables = get_node_names(node) if node is not None else entry.names
+        positions = {**of_tensors, **of_symbols}
+        names[entry.index] = {positions[key]: name for key, name in variables.items() if key in positions}
+    return names
 
 
 def locate_model(model: Any) -> Location | None:
@@ -60,14 +74,19 @@ class _Nodes:
         """Return the line of the next node of an operation, in the model that makes the call."""
         import keras
 
+        if isinstance(parent.operation, keras.Sequential) and not isinstance(entry.operation, str):
+            return get_creation_site(entry.operation)
+        node = self.find_node(parent, entry)
+        return None if node is None else get_node_site(node)
+
+    def find_node(self, parent: CallRecord, entry: CallRecord) -> Any | None:
+        """Return the next node of an operation in the graph that makes the call; None without one."""
         if isinstance(entry.operation, str):
             return None
-        if isinstance(parent.operation, keras.Sequential):
-            return get_creation_site(entry.operation)
         if parent.index not in self.by_operation:
             self.by_operation[parent.index] = _group_nodes(parent.operation)
         nodes = self.by_operation[parent.index].get(id(entry.operation))
-        return get_node_site(nodes.popleft()) if nodes else None
+        return nodes.popleft() if nodes else None
 
 
 def _group_nodes(model: Any) -> dict[int, collections.deque[Any]]:

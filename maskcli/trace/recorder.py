@@ -32,7 +32,7 @@ from maskcli.backends.arrays import as_array
 from maskcli.backends.choice import get_backend
 from maskcli.backends.masks import get_keras_mask
 from maskcli.errors import ModelError, RaisedInCall
-from maskcli.models.build_sites import Site, find_site
+from maskcli.models.build_sites import Site, describe_frame, find_user_frame
 from maskcli.models.limits import bound_weights, check_call
 from maskcli.records.arrays import Bools
 from maskcli.trace.functions import differs_compiled, run_functions
@@ -69,6 +69,8 @@ class CallRecord:
         added: whether a change of the model made it, not the model.
         keeps: whether a change of the model put a mask on its result that another call made.
         site: the line of the user's code that made it; None for a call that code of a package made.
+        names: the variables of that code, by ``id`` of the input of the model that they hold.
+        step: the instruction of that code; a function of a library may run several operations for one.
     """
 
     operation: Any
@@ -92,6 +94,8 @@ class CallRecord:
     added: bool = False
     keeps: bool = False
     site: Site | None = None
+    names: dict[int, str] = dataclasses.field(default_factory=dict)
+    step: tuple[int, int] | None = None
 
     @property
     def code(self) -> bool:
@@ -215,6 +219,7 @@ def record_run(model: Any, inputs: Any, *, unfold: bool = False, alter: Alter | 
 
     recorder = _Recorder(unfold, alter)
     tensors = keras.tree.map_structure(keras.ops.convert_to_tensor, inputs)
+    recorder.model_inputs = frozenset(map(id, keras.tree.flatten(tensors)))
     output, error = None, None
     try:
         with get_backend().infer(), get_backend().compile_loops(not unfold), bound_weights():
@@ -315,6 +320,7 @@ class _Recorder:
         self.changed = None if start is None else start()
         self.reporter = get_reporter()
         self.refusal: ModelError | None = None
+        self.model_inputs: frozenset[int] = frozenset()
 
     @contextlib.contextmanager
     def patch_keras(self) -> Iterator[None]:
@@ -404,18 +410,22 @@ class _Recorder:
             self.changed.begin(entry)
             entry.index = len(self.entries)  # A change may have run operations, which are recorded before the call.
         entry.carried = [self.read_mask(tensor) for tensor in inputs]
-        entry.site = self.find_site()
+        self.locate(entry)
         self.entries.append(entry)
         return entry
 
-    def find_site(self) -> Site | None:
-        """Return the line of the user's code that makes a call now, in the code of the call that makes it."""
+    def locate(self, entry: CallRecord) -> None:
+        """Record the line of the user's code that makes a call now, in the code of the call that makes it."""
         if not self.stack or is_of_keras(type(self.stack[-1].operation)):
-            return None
+            return
         frame = sys._getframe(2)
         if frame.f_code is RUN:
             frame = frame.f_back  # type: ignore[assignment]
-        return find_site(frame, RUN)
+        user = find_user_frame(frame, RUN)
+        if user is not None:
+            entry.site, entry.step = describe_frame(user), (id(user), user.f_lasti)
+            variables = {} if user.f_code.co_name == "<module>" else user.f_locals
+            entry.names = {id(value): name for name, value in variables.items() if id(value) in self.model_inputs}
 
     def record_arrival(self, entry: CallRecord, args: Any, kwargs: dict[str, Any]) -> None:
         """Record the masks that reach ``call``."""
@@ -474,7 +484,7 @@ class _Recorder:
         """Record an operation of code outside of layers; return replacements of its outputs, if any."""
         tensors = [tensor for tensor in inputs if _is_tensor(tensor)]
         entry = CallRecord(type_, len(self.entries), self.stack[-1], tuple(inputs), {"attrs": attrs}, tensors)
-        entry.site = self.find_site()
+        self.locate(entry)
         entry.carried = [self.read_mask(tensor) for tensor in entry.inputs]
         entry.outputs = list(outputs)
         entry.returned = True

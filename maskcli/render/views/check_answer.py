@@ -112,7 +112,9 @@ def name_place(finding: Finding) -> str:
 
 
 def _describe_repair(report: CheckReport) -> str:
-    """Return the repair that was tried; empty if there is nothing to repair."""
+    """Return the repair that was tried, of a leak if there is one; empty if there is nothing to repair."""
+    if report.leak is not None and report.leak.leaks and report.attempts and not report.repairs:
+        return f"Repair of the leak: none found, {format_count(len(report.attempts), 'change')} tried in vain."
     repairs = report.repairs or tuple(finding.repair for finding in report.findings if finding.repair is not None)
     if repairs:
         calls: dict[str, dict[str, None]] = {}

@@ -28,7 +28,8 @@ def view_repairs(report: CheckReport) -> Iterator[Part]:
     if unshown:
         yield Heading("Repairs", _describe_trial(report))
         yield from _list_repairs(unshown)
-    elif report.attempts and not report.repairs:
+    is_leak_left = report.leak is not None and report.leak.leaks and not report.repairs
+    if report.attempts and not report.repairs and (is_leak_left or not unshown):
         yield Heading("Repairs", "tried in vain")
         for attempt in report.attempts[:MOST_ATTEMPTS]:
             yield Prose((Cell(_describe_attempt(attempt)),), indent=2, hang=4)
@@ -40,8 +41,11 @@ def view_repairs(report: CheckReport) -> Iterator[Part]:
 def _describe_trial(report: CheckReport) -> str:
     if not report.repairs:
         kinds = {finding.repair.kind for finding in report.findings if finding.repair is not None}
-        of_outputs = "tried: the outputs then carry the mask"
-        return "tried: the loss then leaves padding out" if kinds == {"loss-weights"} else of_outputs
+        if kinds == {"loss-weights"}:
+            return "tried: the loss then leaves padding out"
+        codes = {finding.code for finding in report.findings if finding.repair is not None}
+        of_statistics = "tried: statistics in training then leave padding out"
+        return of_statistics if codes == {"MSK109"} else "tried: the outputs then carry the mask"
     together = " together" if len(report.repairs) > 1 else ""
     return f"tried{together}: padding then changes results by {format_short(report.repairs[0].change_after)}"
 
