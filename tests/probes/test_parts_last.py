@@ -14,12 +14,12 @@ from keras import layers
 from maskcli.backends.masks import get_keras_mask
 from maskcli.models.load import reload_model
 from maskcli.probes.attention_masks import _is_equal
+from maskcli.probes.content import fill_with_content
 from maskcli.probes.context import ProbeResult, make_context
 from maskcli.probes.future_matrix import find_validity
 from maskcli.probes.gradients import _sum_outputs
 from maskcli.probes.leak import _add_earlier_calls, probe_leak
 from maskcli.probes.repair_changes import KeepMask, MaskedPooling, MaskOrigin
-from maskcli.probes.repair_effect import _fill_padding
 from maskcli.probes.repair_masks import _misaligns
 from maskcli.probes.repairs import RepairSearch
 from maskcli.probes.saving import probe_saving
@@ -44,7 +44,7 @@ def test_filled_input_is_valid_everywhere(with_cells: bool) -> None:
     characters = np.array([[[1, 2], [3, 0]], [[4, 0], [0, 0]]])
     cells = (characters != 0) if with_cells else None
     given = ModelInput("characters", characters, (characters != 0).any(axis=2), "ids", cells=cells)
-    filled = _fill_padding(given, np.random.default_rng(1))
+    filled = fill_with_content(given, np.random.default_rng(1))
     assert filled is not None
     assert filled.valid is not None
     assert filled.valid.all()

@@ -375,7 +375,7 @@ def test_code_for_a_layer_inside_another_one_passes_the_mask_on() -> None:
     code = join_code(check(nest))
     assert "# in Inner.call(self, ..., padding_mask=None), before softmax" in code
     assert "self.inner(..., padding_mask=padding_mask)  # in Outer.call(self, ..., padding_mask=None)" in code
-    assert "self.outer(..., padding_mask=self.look.compute_mask(inputs[0]))" in code
+    assert "self.outer(..., padding_mask=self.look.compute_mask(items))" in code
 
 
 def name_with_dashes() -> Case:

@@ -263,7 +263,7 @@ def make_series() -> dict[str, Any]:
     return {"series": series, "series.mask": mask}
 
 
-@case("series = keras.layers.Masking(-7)(series)", data=make_series())
+@case("masked_series = keras.layers.Masking(-7)(series)", data=make_series())
 def features(kit: Kit) -> Any:
     inputs = keras.Input((None, 2), name="series")
     return keras.Model(inputs, layers.GRU(4, name="rnn")(inputs if kit is None else layers.Masking(-7)(inputs)))
@@ -1205,7 +1205,7 @@ def test_weights_of_a_loss_that_counts_padding(loss: Any, name: str) -> None:
     (finding,) = [finding for finding in report.findings if finding.code == "MSK301"]
     assert finding.repair is not None
     assert finding.repair.kind == "loss-weights"
-    assert f'loss=keras.losses.{name}(..., reduction="mean_with_sample_weight")' in finding.repair.code
+    assert f'loss=keras.losses.{name}(reduction="mean_with_sample_weight")' in finding.repair.code
     assert finding.repair.code.startswith("mask = words != 0\n")
     model.compile(loss=getattr(keras.losses, name)(reduction="mean_with_sample_weight"))
     weighted = model.evaluate(IDS, targets, sample_weight=(IDS != 0).astype("float32"), verbose=0)

@@ -293,7 +293,7 @@ def test_fix_of_a_future_leak_is_that_of_its_layer(type_: str) -> None:
             "Mask every input",
         ),
         (dataclasses.replace(make_call("conv"), type="Conv1D"), "Set padding to zero before the convolution"),
-        (make_call("mine"), "Pass the mask explicitly to the next mask-aware layer"),
+        (make_call("mine"), "As at takes no mask, set padding to zero before it"),
         (
             dataclasses.replace(
                 make_call("max"), type="GlobalMaxPooling1D", shapes_in=((2, 3, 4),), shapes_out=((2, 4),)
@@ -305,6 +305,12 @@ def test_fix_of_a_future_leak_is_that_of_its_layer(type_: str) -> None:
 )
 def test_fix_of_a_lost_mask_is_that_of_its_call(call: Call, advice: str) -> None:
     assert suggest_fix(make_evidence(call, AT), call, AT).startswith(advice)
+
+
+def test_fix_of_a_lost_mask_passes_it_to_a_layer_that_takes_one() -> None:
+    call, at = make_call("mine"), dataclasses.replace(AT, mask_arguments={"mask": ()})
+    fix = suggest_fix(make_evidence(call, at), call, at)
+    assert fix.startswith("Pass the mask explicitly to the next mask-aware layer: `at(x, mask=mask)`")
 
 
 def test_fix_of_an_output_without_mask_is_about_its_loss() -> None:

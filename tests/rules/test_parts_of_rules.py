@@ -25,8 +25,8 @@ def test_mask_that_is_not_saved_is_missed_after_its_call() -> None:
     half = Half(name="half")
     half.supports_masking = True
     tokens = keras.Input((None,), dtype="int32")
-    x = keras.layers.Embedding(10, 4, mask_zero=True)(tokens)
-    model = keras.Model(tokens, keras.layers.LSTM(3)(half(x)))
+    embedding = keras.layers.Embedding(10, 4, mask_zero=True)
+    model = keras.Sequential([tokens, embedding, half, keras.layers.LSTM(3)])
     evidence = maskcli.check([[1, 2, 3, 4], [5, 6]], model=model).examination.model
     assert evidence is not None
     assert evidence.saving is not None
