@@ -75,7 +75,7 @@ from maskcli.records.inputs import ModelInput, is_same_validity
 from maskcli.trace.changes import CallChange, find_in_argument, flatten_arguments, is_graph, is_keras_layer, is_layer
 from maskcli.trace.locations import locate_calls
 from maskcli.trace.recorder import CallRecord
-from maskcli.trace.values import is_float
+from maskcli.trace.values import get_dtype, is_float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -301,6 +301,14 @@ def _write_masked_timesteps(place: _Place, change: MaskInput, rank: int) -> tupl
 
 
 def _write_zeroing(place: _Place, change: ZeroPadding) -> tuple[str, str]:
+    if find_owner(place.entry) is not place.entry:
+        valids = place.look.flow.list_input_validity(place.entry)
+        inside = _Inside(place.look, place.entry, change.origin, next(iter(valids), None))
+        line = f"x = keras.ops.where({inside.mask}[..., None], x, 0.0)"
+        note = inside.describe_exception()
+        sentence = f"In `{inside.call}`, set padding to zero before {place.name}: `{line}`{note}."
+        comment = f"in {inside.call}, where x is the input of {place.name}"
+        return inside.add_passed_mask(sentence, inside.write_line(line, comment))
     line = f"x = ZeroPadded()({_write_masked_input(place.look, place.entry, change.origin)})"
     return f"Set padding to zero before {place.name}: `{line}`.", f"{ZERO_PADDED}\n\n\n{line}  # before {place.name}"
 
@@ -362,7 +370,9 @@ def _write_inverted_mask(place: _Place, change: InvertMask) -> tuple[str, str] |
     if any(isinstance(other, TurnMask) for other in place.changes):
         return None
     if is_own_layer(place.entry.operation):
-        line = "mask = keras.ops.logical_not(mask)"
+        passed = get_argument(place.entry, change.argument)
+        is_number = hasattr(passed, "dtype") and get_dtype(passed) != "bool"
+        line = "mask = 1 - mask" if is_number else "mask = keras.ops.logical_not(mask)"
         call = f"{place.entry.type}.call"
         return (
             f"`{call}` takes the mask for its opposite: begin it with `{line}`, or use `mask` the other way round.",

@@ -65,6 +65,7 @@ from maskcli.trace.values import as_float64, get_ulp, is_float
 
 MOST_NEAR = 6
 """Calls before and after the one where padding enters, in the code of the same layer, that are looked at."""
+CONVOLUTIONS = ("Conv1D", "DepthwiseConv1D", "SeparableConv1D")
 FORMS = ("Cast", "ExpandDims", "Identity", "Pack", "Reshape", "Shape", "Squeeze", "StridedSlice", "Transpose")
 """Operations that only give the result of another one its form."""
 RANKINGS = ("ArgMax", "TopK", "TopKV2")
@@ -122,6 +123,7 @@ class Candidates:
         return not any(call.step == entry.step and call.type not in FORMS for call in later)
 
     def _list_changes(self) -> Iterator[Changes]:
+        yield from self._list_inversions()
         yield from self._list_attention_changes()
         softmaxes = list(self._list_softmaxes())
         yield from softmaxes
@@ -145,7 +147,6 @@ class Candidates:
         brought = self.models.bring_mask(self.done, self.look.key(self.owner))
         if brought:
             yield brought
-        yield from self._list_inversions()
         yield from self._list_flips()
 
     def list_passed_masks(self) -> Iterator[Changes]:
@@ -421,6 +422,9 @@ class Candidates:
 
     def _list_zeroings(self) -> Iterator[Changes]:
         """Yield changes that set padding to zero before the call, without and with the mask after it."""
+        if self.owner is not self.entry and self.entry.type.startswith(CONVOLUTIONS):
+            for extra, origin in self._list_origins(self.entry):
+                yield (*extra, ZeroPadding(self.look.key(self.entry), origin))
         place = self._find_place_with_timesteps()
         key = self.look.key(place)
         valids = self.look.flow.list_input_validity(place)

@@ -459,7 +459,8 @@ class InvertMask(_Change):
         if mask is None and self.argument == "mask" and entry.args:
             mask = run.find_mask(entry.args[0])
         if hasattr(mask, "shape"):
-            set_argument(entry, self.argument, keras.ops.logical_not(keras.ops.cast(mask, "bool")))
+            opposite = keras.ops.logical_not(keras.ops.cast(mask, "bool"))
+            set_argument(entry, self.argument, keras.ops.cast(opposite, get_dtype(mask)))
 
     def change_result(self, run: ChangedRun, entry: CallRecord, tensors: list[Any]) -> list[Any] | None:
         """Let the result carry the mask as it was: Keras passes the argument on."""

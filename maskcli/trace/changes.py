@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from maskcli.backends.masks import get_keras_mask
-from maskcli.trace.recorder import CallRecord, change_runs
+from maskcli.trace.recorder import CallRecord, change_runs, list_parameters
 
 
 class CallChange(Protocol):
@@ -113,8 +113,10 @@ class ChangedRun:
         import keras
 
         carried = [self.find_mask(leaf) for leaf in keras.tree.flatten(entry.args)]
-        names = [name for name in entry.kwargs if name == "mask" or name.endswith("_mask")]
-        passed = keras.tree.flatten([entry.kwargs[name] for name in names if name != "attention_mask"])
+        parameters = list_parameters(type(entry.operation).call) if is_layer(entry) else ()
+        arguments = dict(zip(parameters, entry.args, strict=False)) | entry.kwargs
+        names = [name for name in arguments if name == "mask" or name.endswith("_mask")]
+        passed = keras.tree.flatten([arguments[name] for name in names if name != "attention_mask"])
         return [*carried, *(mask for mask in passed if hasattr(mask, "shape"))]
 
     def _pass_built_mask(self, entry: CallRecord) -> None:
