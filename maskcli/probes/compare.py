@@ -362,9 +362,12 @@ def find_places_of_pairs(old: Any, new: Any, flow: MaskFlow, align: Alignment) -
 
 def _holds_pairs(tensor: Any, flow: MaskFlow) -> bool:
     """Return whether a tensor has all timesteps of an input, in order, on each of several axes."""
-    cells, labels = flow.positions.cells, flow.positions.get_labels(tensor)
+    labels = flow.positions.get_labels(tensor)
+    if len(labels) < 2:
+        return False
+    cells = flow.positions.cells
     axes = {axis for layer in labels if cells.is_in_place(layer) for axis in cells.find_time_axes(layer)}
-    return len(labels) > 1 and len(axes) == len(labels)
+    return len(axes) == len(labels)
 
 
 def _map_places(tensor: Any, flow: MaskFlow) -> Bools | None:

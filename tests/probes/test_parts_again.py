@@ -90,7 +90,7 @@ def test_timesteps_that_were_not_followed_count_where_they_are_valid_either_way(
 
 def test_scores_count_at_pairs_of_valid_timesteps() -> None:
     scores, places = np.zeros((3, 4, 4)), VALID[:, :, None] & VALID[:, None]
-    positions = SimpleNamespace(map_places=lambda _: places)
+    positions = SimpleNamespace(map_places=lambda _: places, get_labels=lambda _: ())
     align = Alignment(np.arange(3), "post", np.ones(3, bool), np.arange(3))
     flow: Any = SimpleNamespace(valid={}, pooled=set(), positions=positions)
     old, new = find_validity_of_pair(scores, scores, flow, align)

@@ -489,3 +489,75 @@ def test_timesteps_in_chunks_are_no_pairs() -> None:
     assert get_verdict(report) == "leaks"
     assert report.leak is not None
     assert str(report.leak.first_call).startswith("attend")
+
+
+class TemporalBlock(layers.Layer):
+    """Two convolutions over timesteps, of which the second one reads what the first one computes at padding."""
+
+    def __init__(self, *, repaired: bool, **options: Any) -> None:
+        super().__init__(**options)
+        self.supports_masking = True
+        self.repaired = repaired
+        self.first, self.second = (layers.Conv1D(3, 3, padding="same", activation="relu") for _ in range(2))
+
+    def call(self, inputs: Any, mask: Any = None) -> Any:
+        x = self.first(inputs)
+        if self.repaired:
+            x = keras.ops.where(mask[..., None], x, 0.0)
+        return self.second(x)
+
+
+def test_convolution_in_the_code_of_a_layer_reads_zeros() -> None:
+    def build(repaired: bool = False) -> Case:
+        series = keras.Input((None, 2), name="series")
+        x = TemporalBlock(repaired=repaired, name="block")(layers.Masking(0.0)(series))
+        return {"series": make_series(2)}, keras.Model(series, layers.GlobalAveragePooling1D()(x))
+
+    report = check(build)
+    (repair,) = report.repairs
+    assert repair.code == (
+        "x = keras.ops.where(mask[..., None], x, 0.0)  "
+        "# in TemporalBlock.call(self, ..., mask=None), where x is the input of self.second"
+    )
+    assert get_verdict(check(lambda: build(repaired=True))) == "clean"
+
+
+class AddedMask(layers.Layer):
+    """Attends with a mask of numbers that its caller passes by position, and that it adds to scores."""
+
+    def __init__(self, how: str, **options: Any) -> None:
+        super().__init__(**options)
+        self.how, self.key = how, layers.Dense(4)
+
+    def hide(self, mask: Any) -> Any:
+        if "inverted" in self.how:
+            return (1.0 - mask if "repaired" in self.how else mask)[:, None, :] * -1e9
+        return (1.0 - mask)[:, :, None] * -1e9
+
+    def call(self, x: Any, mask: Any) -> Any:
+        scores = ops.matmul(x, ops.transpose(self.key(x), (0, 2, 1))) + self.hide(mask)
+        if self.how == "repaired along queries":
+            scores = keras.ops.where(mask[:, None, :], scores, -1e9)
+        return ops.matmul(ops.softmax(scores), x)
+
+
+class AddingModel(keras.Model):
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.look, self.attend = layers.Embedding(12, 4), AddedMask(how, name="attend")
+
+    def call(self, ids: Any) -> Any:
+        return self.attend(self.look(ids), ops.cast(ops.not_equal(ids, 0), "float32"))
+
+
+@pytest.mark.parametrize(
+    ("how", "code"),
+    [
+        ("inverted", "mask = 1 - mask"),
+        ("along queries", "scores = keras.ops.where(mask[:, None, :], scores, -1e9)"),
+    ],
+)
+def test_mask_of_numbers_that_is_passed_by_position_is_repaired(how: str, code: str) -> None:
+    report = check(lambda: ({"ids": IDS}, AddingModel(how)))
+    assert [repair.code.partition("  #")[0] for repair in report.repairs] == [code]
+    assert get_verdict(check(lambda: ({"ids": IDS}, AddingModel(f"repaired {how}")))) == "clean"
