@@ -312,15 +312,17 @@ class LengthProbes:
         for axis in (1, 2):
             if axis == 2 and all(model_input.cells is None for model_input in self.context.inputs):
                 continue
-            side = self.context.side if axis == 1 else find_cell_side(self.context.inputs)
-            longer = add_columns(self.context.model, self.context.inputs, side, axis)
-            chosen = longer if rows is None else [select_rows(model_input, rows) for model_input in longer]
-            results.append(self._probe_longer(chosen, axis, rows))
+            results.append(self._probe_more(axis, COLUMNS, rows))
         if any(map(_aligns_windows, self.context.base.ended)) and results[0].probe.applicable:
-            odd = add_columns(self.context.model, self.context.inputs, self.context.side, more=COLUMNS + 1)
-            again = self._probe_longer(odd, 1, None)
-            results += [again] if again.probe.applicable and not again.skipped else []
+            odd = self._probe_more(1, COLUMNS + 1, rows)
+            results += [odd] if odd.probe.applicable and not odd.skipped else []
         return _merge_results(results)
+
+    def _probe_more(self, axis: int, more: int, rows: NDArray[np.intp] | None) -> ProbeResult:
+        side = self.context.side if axis == 1 else find_cell_side(self.context.inputs)
+        longer = add_columns(self.context.model, self.context.inputs, side, axis, more)
+        chosen = longer if rows is None else [select_rows(model_input, rows) for model_input in longer]
+        return self._probe_longer(chosen, axis, rows)
 
     def _list_unlengthened(self) -> NDArray[np.intp] | None:
         """Return the rows that did not run without their padding, or else the longest one; None for all rows.
@@ -539,9 +541,9 @@ def find_positions(inputs: Sequence[ModelInput]) -> frozenset[int]:
 
 
 def _aligns_windows(entry: CallRecord) -> bool:
-    """Return whether a call steps over timesteps, and begins where the last window ends with the padding of zeros.
+    """Return whether a call steps over timesteps with zeros at both ends, so that their number moves its windows.
 
-    An even number of further timesteps leaves windows of every second timestep where they are.
+    An even number of further timesteps leaves windows at every second timestep where they are.
     """
     strides = getattr(entry.operation, "strides", None)
     is_stepping = isinstance(strides, (tuple, list)) and max(strides, default=1) > 1

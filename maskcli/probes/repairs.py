@@ -52,7 +52,7 @@ At each later call it is one less: the more faults are repaired, the more a furt
 SMALLER = 0.5
 """The part of a change by padding that a repair of one of several faults may leave."""
 CLEAR_LEAK = 20
-"""A row alone leaks without further probes if it differs by this multiple of the tolerance."""
+"""A change of a row by itself, or by other padding, is a leak without further probes from this many tolerances on."""
 STILL_LEAKS = "padding still changes results"
 
 

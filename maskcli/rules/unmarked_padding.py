@@ -48,16 +48,16 @@ def judge(facts: DataFacts, _model: ModelEvidence | None) -> Iterator[Finding]:
     if runs is None:
         return
     verb = "end" if runs.side == "post" else "begin"
-    value, fix = f"{runs.value:.9g}", _FIX
+    value, noun, fix = f"{runs.value:.9g}", "value", _FIX
     if runs.vector is not None:
         shown = [f"{number:.4g}" for number in runs.vector[:MOST_FEATURES]]
         shown += ["..."] if len(runs.vector) > MOST_FEATURES else []
-        value, fix = f"the vector [{', '.join(shown)}]", _FIX_OF_VECTORS
+        value, noun, fix = f"the vector [{', '.join(shown)}]", "vector", _FIX_OF_VECTORS
     yield make_finding(
         __name__,
         message=f"{facts.name}: {runs.rows:,} of {format_count(facts.shape[0], 'row')} {verb} with runs of {value}, "
         f"which nothing marks as padding: {format_count(runs.timesteps, 'timestep')}, first in sample {runs.sample} "
-        f"from timestep {runs.timestep}. That occurs nowhere else.",
+        f"from timestep {runs.timestep}. The {noun} occurs nowhere else.",
         fix=fix.format(value=value, name=facts.name),
         input=facts.name,
         value=runs.value if runs.vector is None else list(runs.vector),

@@ -37,11 +37,10 @@ def find_input_names(recording: Recording) -> dict[int, dict[int, str]]:
     symbols = getattr(recording.entries[0].operation, "inputs", None) or ()
     of_tensors = {id(tensor): position for position, tensor in enumerate(recording.inputs)}
     of_symbols = {id(symbol): position for position, symbol in enumerate(symbols)}
-    nodes, names = _Nodes(), {}
+    nodes, names, positions = _Nodes(), {}, {**of_tensors, **of_symbols}
     for entry in recording.entries[1:]:
         node = nodes.find_node(entry.parent, entry) if entry.parent is not None and not entry.names else None
         variables = get_node_names(node) if node is not None else entry.names
-        positions = {**of_tensors, **of_symbols}
         names[entry.index] = {positions[key]: name for key, name in variables.items() if key in positions}
     return names
 
