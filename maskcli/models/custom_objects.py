@@ -26,10 +26,12 @@ class CustomObjects:
     Attributes:
         defined: by name.
         registered: by the name under which they are registered with Keras.
+        modules: the modules of which these are all objects or one.
     """
 
     defined: Mapping[str, Any]
     registered: Mapping[str, Any]
+    modules: tuple[types.ModuleType, ...] = ()
 
     @property
     def names(self) -> frozenset[str]:
@@ -72,6 +74,7 @@ def import_custom_objects(entries: object) -> CustomObjects:
     registered = dict(keras.saving.get_custom_objects())
     defined: dict[str, Any] = {}
     allowed: dict[str, Any] = {}
+    modules: list[types.ModuleType] = []
     for name, entry in _list_entries(entries):
         if not isinstance(entry, str | os.PathLike):
             defined[_check_name(name, entry)] = entry
@@ -80,9 +83,10 @@ def import_custom_objects(entries: object) -> CustomObjects:
         # An earlier import may have registered all objects of the module, but ``:Name`` allows only one of them.
         # Therefore take out all of them, and add those that the spec allows.
         registered = {name: value for name, value in registered.items() if not _is_defined_in(value, module)}
+        modules.append(module)
         defined |= objects.defined
         allowed |= objects.registered
-    return CustomObjects(defined, registered | allowed)
+    return CustomObjects(defined, registered | allowed, tuple(modules))
 
 
 def check_custom_modules(entries: object) -> None:

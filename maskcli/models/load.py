@@ -55,6 +55,7 @@ from maskcli.models.guard import (
     refuse_vocabulary_paths,
 )
 from maskcli.models.hub import HUB
+from maskcli.models.lambdas import find_missing_name, list_lambda_names, supply_names
 from maskcli.models.limits import bound_weights
 from maskcli.models.load_weights import load_weights, read_weights_file
 from maskcli.models.model_args import refuse_model_args
@@ -208,7 +209,8 @@ def reload_model(model: Any) -> Any:
     """Return a copy of a model that was saved to a file and loaded again; Keras's exceptions pass through."""
     import keras
 
-    with tempfile.TemporaryDirectory() as folder, _suppress_warnings(), quiet_stdout():
+    names = supply_names(list_lambda_names(model))
+    with tempfile.TemporaryDirectory() as folder, _suppress_warnings(), quiet_stdout(), names:
         path = Path(folder) / "model.keras"
         model.save(path)
         custom = collect_custom_objects(model)
@@ -233,7 +235,8 @@ def _load_file(spec: str, file: ModelFile, custom: CustomObjects, unsafe: bool) 
     model: Any = None
     notes: tuple[str, ...] = ()
     problem = explain_uncompilable(file.compile_config, custom.names, unsafe=unsafe)
-    with _detach_vocabularies(spec, file, unsafe) as path:
+    names = supply_names([vars(module) for module in custom.modules]) if unsafe else contextlib.nullcontext()
+    with names, _detach_vocabularies(spec, file, unsafe) as path:
         if not problem:
             try:
                 with bound_weights():
@@ -283,6 +286,13 @@ def _make_load_error(spec: str, file: ModelFile, custom: CustomObjects, error: B
         return make_unknown_error(spec, file, mentioned)
     if file.is_by_keras_2:
         return make_outdated_error(spec, file, explain_error(error))
+    if missing := find_missing_name(error):
+        return ModelError(
+            where=make_displayable(spec),
+            expected="Lambda layers whose code uses names of Keras, NumPy, TensorFlow or --custom-objects",
+            received=f"NameError: name {missing!r} is not defined; Keras stores the code without it",
+            fix=f"Pass the script that imports or defines {missing}: --custom-objects train.py",
+        )
     if operations := find_operations(file):
         return make_operation_error(spec, operations)
     return make_unreadable_error(spec, explain_error(error), TRACEBACK)
