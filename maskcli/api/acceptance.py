@@ -113,11 +113,11 @@ def _compare_baseline(
     findings: Sequence[Finding], entries: Sequence[BaselineEntry]
 ) -> tuple[tuple[Finding, ...], tuple[Finding, ...], tuple[BaselineEntry, ...]]:
     """Return new findings, findings in the baseline, and entries of the baseline without a finding."""
-    known = {entry.fingerprint for entry in entries}
+    fingerprints = {entry.fingerprint for entry in entries}
     present = {finding.fingerprint for finding in findings}
     return (
-        tuple(finding for finding in findings if finding.fingerprint not in known),
-        tuple(finding for finding in findings if finding.fingerprint in known),
+        tuple(finding for finding in findings if finding.fingerprint not in fingerprints),
+        tuple(finding for finding in findings if finding.fingerprint in fingerprints),
         tuple(entry for entry in entries if entry.fingerprint not in present),
     )
 

@@ -105,9 +105,9 @@ class FunctionReports:
             return result
         records.replace_tensors(copies)
         self.report_change(records, call.replace(copies), target)
-        known = {id(tensor) for tensor in records.list_tensors()}
+        ids = {id(tensor) for tensor in records.list_tensors()}
         for tensor in sharing:
-            if tensor is not target and id(copies[id(tensor)]) in known and tensor.is_contiguous():
+            if tensor is not target and id(copies[id(tensor)]) in ids and tensor.is_contiguous():
                 self.report_change(records, write_part(copies[id(tensor)], target), tensor)
         return result
 

@@ -211,9 +211,9 @@ def _make_dataset(
         if name not in table.columns:
             raise make_unknown_column_error(table, name, option)
     missing = list_unnamed_inputs(table, specs, field, also)
-    known = InputRoles() if find_roles is None or not missing else examine_missing(specs, missing, find_roles)
+    roles = InputRoles() if find_roles is None or not missing else examine_missing(specs, missing, find_roles)
     specs = [
-        dataclasses.replace(spec, is_mask=spec.name in known.masks, filling=_choose_filling(spec, missing, known))
+        dataclasses.replace(spec, is_mask=spec.name in roles.masks, filling=_choose_filling(spec, missing, roles))
         for spec in specs
     ]
     names = match_columns(table, specs, field, also, takes_one)
@@ -230,7 +230,7 @@ def _make_dataset(
             targets,
             table,
             find_roles,
-            known,
+            roles,
         )
     except SingleArrayError:
         return _make_dataset(table, specs, layout, field, also, find_roles, takes_one=True)

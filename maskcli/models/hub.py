@@ -131,15 +131,15 @@ def find_hub_model(spec: str) -> HubModel:
     load_keras()
     with quiet_stdout():
         from keras_hub import models
-    known = {_normalize(model.name): model for model in _list_text_models(models)}
+    by_name = {_normalize(model.name): model for model in _list_text_models(models)}
     wanted = _normalize(name)
-    if wanted.removesuffix("backbone") in known:
-        return known[wanted.removesuffix("backbone")]
+    if wanted.removesuffix("backbone") in by_name:
+        return by_name[wanted.removesuffix("backbone")]
     others = {_normalize(key) for key, value in vars(models).items() if isinstance(value, type)}
     is_other = wanted in others or f"{wanted}backbone" in others
-    similar = [] if is_other else difflib.get_close_matches(wanted, known, n=3)
-    names = ", ".join(sorted(model.name for model in known.values() if model.task is None))
-    suggestion = ", ".join(known[key].name for key in similar)
+    similar = [] if is_other else difflib.get_close_matches(wanted, by_name, n=3)
+    names = ", ".join(sorted(model.name for model in by_name.values() if model.task is None))
+    suggestion = ", ".join(by_name[key].name for key in similar)
     raise UsageError(
         where=f"--model {make_displayable(spec)}",
         expected="a text model of KerasHub",

@@ -149,13 +149,13 @@ def compute_padding_gradient(taped: TapedRun, context: ProbeContext, sources: Pa
 
 def merge_gradients(gradients: Sequence[PaddingGradient | str]) -> PaddingGradient | str:
     """Return the largest derivatives in all blocks of rows, or the reason why one is not known."""
-    known = [gradient for gradient in gradients if not isinstance(gradient, str)]
-    if len(known) < len(gradients):
+    measured = [gradient for gradient in gradients if not isinstance(gradient, str)]
+    if len(measured) < len(gradients):
         return next(gradient for gradient in gradients if isinstance(gradient, str))
     return dataclasses.replace(
-        max(known, key=lambda gradient: gradient.at_padding),
-        largest_valid=max(gradient.largest_valid for gradient in known),
-        at_free_padding=max(gradient.at_free_padding for gradient in known),
+        max(measured, key=lambda gradient: gradient.at_padding),
+        largest_valid=max(gradient.largest_valid for gradient in measured),
+        at_free_padding=max(gradient.at_free_padding for gradient in measured),
     )
 
 

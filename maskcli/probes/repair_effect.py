@@ -179,11 +179,11 @@ class ValidContent:
     def _filled(self) -> tuple[tuple[ModelInput, ...], Recording] | None:
         """The inputs with content instead of padding, and their run; None if this is impossible."""
         inputs = [fill_with_content(item, np.random.default_rng(30)) for item in self.original.inputs]
-        known = tuple(item for item in inputs if item is not None)
-        if len(known) < len(inputs):
+        filled = tuple(item for item in inputs if item is not None)
+        if len(filled) < len(inputs):
             return None
-        recording = self.original.run.vary(known)
-        return None if recording.error is not None else (known, recording)
+        recording = self.original.run.vary(filled)
+        return None if recording.error is not None else (filled, recording)
 
     def _may_change_full_rows(self, changes: Changes) -> bool:
         return any(self._shows_data(change) for change in changes)

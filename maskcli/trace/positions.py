@@ -128,9 +128,9 @@ class Positions:
         import keras
 
         layers = keras.layers
-        known = (layers.RNN, layers.Bidirectional, layers.MultiHeadAttention, layers.GroupQueryAttention)
+        kinds = (layers.RNN, layers.Bidirectional, layers.MultiHeadAttention, layers.GroupQueryAttention)
         own = not entry.code and _is_of_keras(type(entry.operation).call)
-        return own and isinstance(entry.operation, known)
+        return own and isinstance(entry.operation, kinds)
 
     def _follow_operation(self, type_: str, inputs: Sequence[Any], attrs: Any, outputs: Sequence[Any]) -> None:
         labels = [self.get_labels(tensor) for tensor in inputs]
@@ -318,11 +318,11 @@ class Positions:
             kwargs = {**kwargs, "training": False}
         with _collect_operations(operations), get_backend().run_functions_eagerly():
             result = rerun_operation(entry.operation, args, kwargs)
-        known = True
+        is_traced = True
         for type_, inputs, attrs, outputs in operations:
             self._follow_operation(type_, inputs, attrs, outputs)
-            known = known and not self._rules.unknown
-        self._take_results(entry, result, operations, copies, known)
+            is_traced = is_traced and not self._rules.unknown
+        self._take_results(entry, result, operations, copies, is_traced)
 
     def _take_results(
         self, entry: CallRecord, result: Any, operations: Sequence[_Operation], copies: Sequence[Any], known: bool
