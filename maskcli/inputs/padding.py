@@ -40,6 +40,8 @@ from maskcli.sequences.facts import find_unmarked_padding
 
 FEW = 8
 """Distinct values of an input that may be a category of each timestep."""
+NARROW = 4
+"""Columns of an input that may hold categories, or the places of spans, instead of timesteps."""
 FAR = 100
 """How many times as large as all other numbers padding is that may be any number, such as -99999.99."""
 STRONG = ("given", "mask-input", "lengths", "masking-layer")
@@ -599,10 +601,32 @@ def _find_categories(entries: Sequence[_Timed], roles: InputRoles) -> list[_Time
     longest, masked = max(widths, default=0), frozenset().union(*roles.masks.values())
     return [
         dataclasses.replace(entry, input=dataclasses.replace(entry.input, valid=None))
-        if entry.input.name not in masked and _is_category(entry, longest, roles) and not _is_of_others(entry, entries)
+        if entry.input.name not in masked
+        and (_is_category(entry, longest, roles) or _starts_with_category(entry, entries))
+        and not _is_of_others(entry, entries)
         else entry
         for entry in entries
     ]
+
+
+def _starts_with_category(entry: _Timed, entries: Sequence[_Timed]) -> bool:
+    """Return whether few columns start with 0, where the padding of longer sequences is at the end of their rows."""
+    sides = _find_sides_of_ids(entry)
+    if sides != (True, False) or entry.input.values.shape[1] > NARROW:
+        return False
+    longer = [other for other in entries if other.input.values.shape[1:2] > entry.input.values.shape[1:2]]
+    return any(_find_sides_of_ids(other) == (False, True) for other in longer)
+
+
+def _find_sides_of_ids(entry: _Timed) -> tuple[bool, bool] | None:
+    """Return whether rows of ids have padding before, and after, their tokens, by their values; None for others."""
+    column, values = entry.column, entry.input.values
+    if entry.input.kind != "ids" or values.ndim != 2 or column.marked is not None:
+        return None
+    if column.has_lengths:
+        is_pre = column.layout.padding == "pre"
+        return is_pre, not is_pre
+    return _find_padded_sides(_trim_runs(~_equals(values, column.layout.value)))
 
 
 def _is_of_others(entry: _Timed, entries: Sequence[_Timed]) -> bool:

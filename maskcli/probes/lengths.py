@@ -14,7 +14,7 @@ from maskcli.errors import summarize_error
 from maskcli.inputs.arguments import select_rows
 from maskcli.probes.compare import find_first_difference, pair_calls
 from maskcli.probes.constants import Constant, run_with_cut_constants
-from maskcli.probes.context import ProbeContext, ProbeResult, make_context, make_probe
+from maskcli.probes.context import ProbeContext, ProbeResult, find_padding_side, make_context, make_probe
 from maskcli.probes.local import is_timestepwise
 from maskcli.probes.places import get_wrapped_model, isolate_timesteps, take_places
 from maskcli.probes.rounding import estimate_rounding
@@ -37,7 +37,7 @@ COLUMNS = 4
 MOST_GROUPS = 8
 """Different lengths of which rows are run without their padding, at most."""
 FEW_GROUPS = 3
-"""The same where only their results are compared: where it is known which timesteps of every result are valid."""
+"""The same in a large model, if it is known which timesteps of every result are valid."""
 
 DIVISIONS = ("Div", "DivNoNan", "RealDiv")
 """Operations by which a number of timesteps divides; positions are added, or turn vectors by products."""
@@ -111,9 +111,10 @@ def run_rows_alone(
 
 def _count_groups(context: ProbeContext) -> int:
     """Return the number of lengths of which rows are run without their padding."""
-    if not _knows_lengths(context):
-        return MOST_GROUPS
-    return 1 if context.quick else FEW_GROUPS
+    if context.quick and _knows_lengths(context):
+        return 1
+    # A row of another length may leak by itself: the others may lie where an activation is flat.
+    return FEW_GROUPS if context.run.is_large and _knows_lengths(context) else MOST_GROUPS
 
 
 def _knows_lengths(context: ProbeContext) -> bool:
@@ -419,7 +420,7 @@ class LengthProbes:
         rows, run = other.rows, other.recording
         align = self.context.align(rows if len(rows) == run.inputs[0].shape[0] else None, other.flow)
         first = find_first_difference(self.context.base, self.context.flow, run, align, self.context.tolerance)
-        if not other.resized and (first is None or not is_timestepwise(self.context, first)):
+        if first is None or not is_timestepwise(self.context, first):
             return result
         if first is not None and first.type in DIVISIONS:
             return result  # A running mean, which counts the padding before the data.
@@ -431,8 +432,8 @@ class LengthProbes:
             return result
         leaking = [leak for leak in aligned if leak.probe.leaks]
         worst = max(leaking, key=lambda leak: leak.probe.max_abs_change or 0.0, default=None)
-        if worst is None or (not other.resized and _takes_timestep(self.context, worst.first)):
-            if not other.resized and not is_shift_of_positions(self.context, other.inputs, run, align):
+        if worst is None or _takes_timestep(self.context, worst.first):
+            if not is_shift_of_positions(self.context, other.inputs, run, align):
                 return result
             return dataclasses.replace(result, probe=dataclasses.replace(result.probe, leaks=False, why=_POSITIONS))
         # Both runs are of the same model, so that a call has the same index in both.
@@ -452,8 +453,8 @@ class LengthProbes:
         measured = self.context.tolerance
         tolerance = Tolerance(context.tolerance.relative, measured.floor, measured.by_feature)
         context = dataclasses.replace(context, tolerance=tolerance)
-        known = [] if isinstance(self.alone, str) else self.alone
-        alone = self._run_once(("moved alone", key), lambda: run_rows_alone(context, reuse=known))
+        reused = [] if isinstance(self.alone, str) else self.alone
+        alone = self._run_once(("moved alone", key), lambda: run_rows_alone(context, reuse=reused))
         if isinstance(alone, str):
             return []
         context = learn_lengths(context, alone)
@@ -553,13 +554,23 @@ def _aligns_windows(entry: CallRecord) -> bool:
 def add_columns(
     model: Any, inputs: Sequence[ModelInput], side: str, axis: int = 1, more: int = COLUMNS
 ) -> list[ModelInput]:
-    """Return inputs of a model with more padding in every row, or in every timestep."""
+    """Return inputs of a model with more padding in every row, or in every timestep.
+
+    An input whose own padding is on the other side, as a decoder's may be, has more of it there.
+    """
     counted = find_positions(inputs)
     full = _find_full_inputs(model, inputs) if axis == 1 else set()
+    sides = [_choose_side(model_input, side) if axis == 1 else side for model_input in inputs]
     return [
-        model_input if position in full else lengthen(model_input, more, side, axis, counts_on=position in counted)
-        for position, model_input in enumerate(inputs)
+        model_input if position in full else lengthen(model_input, more, at, axis, counts_on=position in counted)
+        for position, (model_input, at) in enumerate(zip(inputs, sides, strict=True))
     ]
+
+
+def _choose_side(model_input: ModelInput, side: str) -> str:
+    """Return where an input has its padding; ``side`` for one without any."""
+    has_padding = model_input.valid is not None and not model_input.valid.all()
+    return find_padding_side([model_input]) if has_padding else side
 
 
 def _find_full_inputs(model: Any, inputs: Sequence[ModelInput]) -> set[int]:

@@ -203,7 +203,14 @@ def _masks_values(entry: CallRecord, features: set[int], flow: MaskFlow) -> bool
 def creates_mask(entry: CallRecord) -> bool:
     """Return whether a call returns a mask, and receives none from another call or a change of the model."""
     receives = bool(entry.mask_tensors) or any(mask is not None for mask in entry.carried)
-    return not (receives or entry.keeps) and any(mask is not None for mask in entry.masks_out)
+    masks = [mask for mask in entry.masks_out if mask is not None]
+    return bool(masks) and not (receives or entry.keeps or any(_is_passed(mask, entry) for mask in masks))
+
+
+def _is_passed(mask: Bools, entry: CallRecord) -> bool:
+    """Return whether a call with several arguments receives a mask as one of them, whatever its name."""
+    alike = [x for x in entry.inputs if tuple(x.shape) == mask.shape and len(entry.inputs) > 1]
+    return any(np.array_equal(as_array(x), mask) for x in alike)  # 1 and 0 are equal to True and False; ids are not.
 
 
 def _is_compared(tensor: Any, run: Recording, model_input: ModelInput) -> bool:

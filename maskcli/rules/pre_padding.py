@@ -30,9 +30,13 @@ CODE = "MSK006"
 SEVERITY = "info"
 
 
+WITH_KERNEL = ("Bidirectional", "GRU", "LSTM", "TimeDistributed")
+"""Layers that use cuDNN, and wrappers of them."""
+
+
 def judge(facts: DataFacts, model: ModelEvidence | None) -> Iterator[Finding]:
-    """Yield padding before the tokens, unless the model runs on a backend that never uses cuDNN with a mask."""
-    if model is not None and model.backend != "tensorflow":
+    """Yield padding before the tokens, unless it is known that the model never uses cuDNN with a mask."""
+    if model is not None and (model.backend != "tensorflow" or not _may_use_kernel(model)):
         return
     if facts.padding == "pre" and facts.padded_timesteps:
         yield make_finding(
@@ -43,3 +47,8 @@ def judge(facts: DataFacts, model: ModelEvidence | None) -> Iterator[Finding]:
             input=facts.name,
             padded_timesteps=facts.padded_timesteps,
         )
+
+
+def _may_use_kernel(model: ModelEvidence) -> bool:
+    """Return whether a call of the model may use cuDNN; True if the model did not run."""
+    return not model.trace or any(call.type in WITH_KERNEL for call in model.trace)

@@ -126,18 +126,22 @@ def collect_outputs(run: Run) -> list[OutputEvidence]:
 
 def _make_output(run: Run, name: str, tensor: Any) -> OutputEvidence:
     mask = get_mask(tensor)
+    valid = run.flow.valid.get(id(tensor))
     lost = run.flow.lost.get(id(tensor)) if mask is None else None
+    has_padding = valid is not None and not valid.all()
+    if lost is not None and not has_padding and tuple(tensor.shape[: lost.mask.ndim]) != lost.mask.shape:
+        lost = None  # A result for each span, say, which has no timesteps that a mask could mark.
     again = () if lost is None else lost.again
     return OutputEvidence(
         name=name,
         shape=tuple(tensor.shape),
         mask=mask,
-        valid=run.flow.valid.get(id(tensor)),
+        valid=valid,
         call=get_path(run.names, run.flow.maker.get(id(tensor))),
         lost_at=get_path(run.names, None if lost is None else lost.at),
         lost_mask=None if lost is None else lost.mask,
         lost_again=tuple(run.names[later.index] for later in again if later.index in run.names),
-        is_distribution=_is_distribution(tensor, run.flow.valid.get(id(tensor))),
+        is_distribution=_is_distribution(tensor, valid),
     )
 
 

@@ -16,6 +16,7 @@ from maskcli.records.check import CheckReport
 from tests.probes.test_public_models import (
     IDS,
     LENGTHS,
+    PRE_PADDED,
     VALID,
     Case,
     check,
@@ -235,3 +236,55 @@ def test_frames_in_a_chain_of_layers_get_a_mask_of_timesteps() -> None:
     masked = scope["MaskFrames"]()  # type: ignore[operator]
     frames = make_series(4).reshape(*VALID.shape, 2, 2, 1)
     assert np.array_equal(np.asarray(masked.compute_mask(frames)), VALID)
+
+
+# Inputs of few columns, and inputs that are padded on different sides.
+
+
+class Spans(layers.Layer):
+    """Returns the vectors at the ends of spans."""
+
+    def call(self, x: Any, starts: Any, ends: Any) -> Any:
+        parts = [ops.take_along_axis(x, at[:, :, None], axis=1) for at in (starts, ends)]
+        return ops.concatenate(parts, axis=-1)
+
+    def compute_output_shape(self, x_shape: Any, starts_shape: Any, ends_shape: Any) -> Any:
+        del ends_shape
+        return x_shape[0], starts_shape[1], 2 * x_shape[2]
+
+
+def find_spans() -> Case:
+    ids, x = look_up()
+    starts, ends = (keras.Input((2,), dtype="int32", name=name) for name in ("starts", "ends"))
+    x = layers.LSTM(4, return_sequences=True)(x)
+    data = {
+        "ids": IDS,
+        "starts": np.array([[0, 2], [1, 1], [0, 1], [0, 0]]),
+        "ends": np.array([[1, 4], [2, 2], [3, 3], [1, 1]]),
+    }
+    return data, keras.Model([ids, starts, ends], layers.Dense(1)(Spans(name="spans")(x, starts, ends)))
+
+
+def choose_categories() -> Case:
+    columns, (ids, x) = keras.Input((3,), dtype="int32", name="columns"), look_up()
+    y = layers.Flatten()(layers.Embedding(9, 3, name="look_columns")(columns))
+    x = layers.Concatenate()([y, layers.GlobalAveragePooling1D()(x)])
+    data = {"columns": np.array([[0, 3, 1], [2, 6, 3], [0, 0, 2], [7, 1, 2]]), "ids": IDS}
+    return data, keras.Model([columns, ids], layers.Dense(1)(x))
+
+
+@pytest.mark.parametrize("build", [find_spans, choose_categories])
+def test_zeros_at_the_start_of_few_columns_are_no_padding(build: Any) -> None:
+    """The padding of the sequences next to them is at the end."""
+    report = check(build)
+    assert get_verdict(report) == "clean"
+    assert not [finding for finding in report.findings if finding.severity != "info"]
+
+
+def test_inputs_get_more_padding_on_their_own_side() -> None:
+    """A decoder that runs forwards may lack a mask of padding at the end, which its data has."""
+    source, target = (keras.Input((None,), dtype="int32", name=name) for name in ("source", "target"))
+    _, *states = layers.LSTM(3, return_state=True)(layers.Embedding(12, 4, mask_zero=True)(source))
+    decoder = layers.LSTM(3, return_sequences=True)(layers.Embedding(12, 4)(target), initial_state=states)
+    model = keras.Model([source, target], layers.Dense(2)(decoder))
+    assert get_verdict(check(lambda: ({"source": PRE_PADDED, "target": IDS[::-1]}, model))) == "clean"
