@@ -263,3 +263,11 @@ class Tolerance:
     def of(self, index: int, position: int) -> tuple[float, float | Sequence[float]]:
         """Return both for one result of a call, with a floor for each feature if there is one."""
         return self.relative[index], self.by_feature.get((index, position), self.floor.get(index, 0.0))
+
+    def widen(self, factor: float) -> Tolerance:
+        """Return the same limits, times a factor."""
+        return Tolerance(
+            {index: limit * factor for index, limit in self.relative.items()},
+            {index: limit * factor for index, limit in self.floor.items()},
+            {place: [limit * factor for limit in limits] for place, limits in self.by_feature.items()},
+        )

@@ -129,13 +129,16 @@ def _attach_cure(
     texts = write_repairs(cure)
     repairs = tuple(Repair(text.kind, text.call, text.code, cure.change_after) for _, text in texts)
     attached = []
+    change = f"padding then changes results by {cure.change_after:.2g}"
+    if cure.gap is not None:
+        change = f"{change}, which is no proof: {cure.gap}"
     for finding in findings:
         if _is_on_output_mask(finding):
             is_cured, effect = finding.evidence["output"] in masked, CARRIES_MASK
         elif _is_of_training(finding):
             is_cured, effect = False, ""
         else:
-            is_cured, effect = finding.code in curable, f"padding then changes results by {cure.change_after:.2g}"
+            is_cured, effect = finding.code in curable, change
         cured = _attach(finding, cure, texts, repairs, effect) if is_cured else _mark_as_untried(finding)
         attached.append(cured)
     return RepairResult(tuple(attached), repairs, attempts)
@@ -238,11 +241,11 @@ def _list_attempts(cure: Cure) -> tuple[RepairAttempt, ...]:
     """Return the changes that were tried in vain, those of one call as one."""
     attempts = []
     for attempt in cure.attempts:
-        known = [change for change in attempt.changes if change.key in cure.original.by_key]
-        if not known:
+        changes = [change for change in attempt.changes if change.key in cure.original.by_key]
+        if not changes:
             continue
-        keys = list(dict.fromkeys(change.key for change in known))
-        texts = [write_repair(cure.original, [change for change in known if change.key == key]) for key in keys]
+        keys = list(dict.fromkeys(change.key for change in changes))
+        texts = [write_repair(cure.original, [change for change in changes if change.key == key]) for key in keys]
         why = attempt.trial.why or "padding still changes results"
         calls = ", ".join(text.call for text in texts if text.call is not None)
         kinds = list(dict.fromkeys(text.kind for text in texts))

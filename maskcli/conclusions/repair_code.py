@@ -59,6 +59,9 @@ WHOLE_WINDOWS = """class Masked{type}({base}):
         if mask is not None and last:
             mask = keras.ops.logical_and(mask[:, :-last], mask[:, last:])
         return None if mask is None else mask[:, :: self.strides[0]]"""
+EMPTY_WINDOWS = """
+        is_open = super().call(keras.ops.cast(spread, x.dtype)) > 0
+        pooled = keras.ops.where(is_open, pooled, 0.0)"""
 SHARES = """
         shares = super().call(keras.ops.cast(spread, x.dtype))
         pooled = pooled / keras.ops.where(shares > 0, shares, 1.0)"""
@@ -146,6 +149,8 @@ BODIES = {
                           "return keras.ops.sum(x, axis={axis})"]),
     "logsumexp": ("MaskedLogSumExp", ["if mask is not None:", "    x = keras.ops.where(mask[..., None], x, -1e9)",
                                       "return keras.ops.logsumexp(x, axis={axis})"]),
+    "prod": ("MaskedProduct", ["if mask is not None:", "    x = keras.ops.where(mask[..., None], x, 1.0)",
+                               "return keras.ops.prod(x, axis={axis})"]),
     "var": ("MaskedVariance", [*VARIANCE, "return variance"]),
     "std": ("MaskedStd", [*VARIANCE, "return keras.ops.sqrt(variance)"]),
     "last": ("LastValid", ["positions = keras.ops.arange(keras.ops.shape(x)[1])",

@@ -16,7 +16,7 @@ from maskcli.records.arrays import Bools
 from maskcli.records.inputs import is_same_validity
 from maskcli.trace.changes import flatten_arguments, is_graph, is_layer
 from maskcli.trace.locations import find_input_names
-from maskcli.trace.recorder import CallRecord, list_parameters
+from maskcli.trace.recorder import CallRecord, get_code, list_parameters
 
 
 def name_layer(entry: CallRecord) -> str:
@@ -75,6 +75,18 @@ def _find_attribute_in_code(entry: CallRecord, parent: CallRecord) -> str | None
     return entry.name if parent.parent is None else f'get_layer("{entry.name}")'
 
 
+def name_code(layer: CallRecord, argument: str | None = None) -> str:
+    """Return the name of the code of a layer, not of Keras, or of a Lambda; with an argument, its signature with it."""
+    signature = "" if argument is None else f"(self, ..., {argument}=None)"
+    if layer.type != "Lambda":
+        return f"{layer.type}.call{signature}"
+    name = getattr(layer.operation.function, "__name__", "function")
+    if name == "<lambda>":
+        added = "" if argument is None else f", {argument}=None"
+        return f"{_make_identifier(layer.name)} = Lambda(lambda ...{added}: ...)"
+    return f"{name}{signature.replace('self, ', '')}"
+
+
 def write_mask(look: ChangedModel, entry: CallRecord, origin: MaskOrigin) -> str:
     """Return the expression of a mask in the code that makes a call."""
     if origin.kind == "input":
@@ -92,7 +104,22 @@ def write_mask(look: ChangedModel, entry: CallRecord, origin: MaskOrigin) -> str
         return "mask" if maker is None or maker.kind == "arriving" else write_mask(look, entry, maker)
     source = look.by_key[origin.key]
     tensor = next((x for x in source.inputs if id(x) in look.flow.valid), source.inputs[0])
-    return f"{name_layer(source)}.compute_mask({_write_tensor(look, source, tensor)})"
+    return f"{name_layer(source)}.compute_mask({_name_received(entry, tensor) or _write_tensor(look, source, tensor)})"
+
+
+RECEIVED = "received_"
+"""Begins the name of an argument whose own name the code gives to something else before it needs the argument."""
+
+
+def _name_received(entry: CallRecord, tensor: Any) -> str | None:
+    """Return the name that an argument of a layer has where the code of the layer makes a call; None for others."""
+    parent = entry.parent
+    if parent is None or parent.parent is None or is_graph(parent.operation):
+        return None
+    name, code = _name_argument(parent, tensor), get_code(parent.operation)
+    if name is None or not name.isidentifier() or id(tensor) in entry.names:
+        return entry.names.get(id(tensor))
+    return f"{RECEIVED}{name}" if rebinds_name(getattr(code, "call", code), name) else None
 
 
 def name_mask_argument(
@@ -105,14 +132,19 @@ def name_mask_argument(
     """
     if origin.kind != "arriving":
         takes_list = bool(owner.args) and isinstance(owner.args[0], (list, tuple))
-        argument = "mask" if "mask" in owner.accepts and not takes_list else "padding_mask"
+        takes_mask = ("mask" in owner.accepts and not takes_list) or owner.type == "Lambda"
+        argument = "mask" if takes_mask else "padding_mask"
         return argument, argument
     names = list_parameters(type(owner.operation).call)
     leaves = [flatten_arguments(argument) for argument in owner.args]
-    with_tensors = sum(any(hasattr(leaf, "shape") for leaf in flat) for flat in leaves)
+    keywords = [flatten_arguments(argument) for name, argument in owner.kwargs.items() if name != "mask"]
+    with_tensors = sum(any(hasattr(leaf, "shape") for leaf in flat) for flat in (*leaves, *keywords))
     wanted = origin.argument
-    if wanted is None and with_tensors > 1 and not owner.padding_masks:
-        wanted = _find_masked_leaf(owner, [leaf for flat in leaves for leaf in flat])
+    if wanted is None and with_tensors > 1 and "mask" not in owner.mask_tensors:
+        flattened = [leaf for flat in leaves for leaf in flat]
+        wanted = _find_masked_leaf(owner, flattened)
+        if wanted is None:  # Another repair lets it carry its mask.
+            wanted = next((place for place, leaf in enumerate(flattened) if id(leaf) in look.flow.valid), None)
     if wanted is None:
         return "mask", _name_in_list(look, owner, valid)
     before = 0
@@ -185,9 +217,12 @@ def write_input(look: ChangedModel, position: int, entry: CallRecord | None = No
 
 def _write_argument(look: ChangedModel, owner: CallRecord | None, position: int) -> str | None:
     """Return the name of an input of the model in the code of a layer that receives it; None if it does not."""
-    if owner is None:
-        return None
-    source, names = look.context.base.inputs[position], list_parameters(type(owner.operation).call)
+    return None if owner is None else _name_argument(owner, look.context.base.inputs[position])
+
+
+def _name_argument(owner: CallRecord, source: Any) -> str | None:
+    """Return the name of a tensor in the code of a layer that receives it, maybe in a list; None if it does not."""
+    names = list_parameters(type(owner.operation).call)
     for name, argument in (dict(zip(names, owner.args, strict=False)) | owner.kwargs).items():
         if argument is source:
             return name
@@ -213,9 +248,8 @@ def _write_tensor(look: ChangedModel, entry: CallRecord, tensor: Any) -> str:
         if is_graph(parent.operation):
             pairs = zip(parent.inputs, parent.operation.inputs, strict=False)
             return next((str(symbol.name) for source, symbol in pairs if source is tensor), _name_input(entry))
-        names = list_parameters(type(parent.operation).call)
-        pairs = zip(names, parent.args, strict=False)
-        return next((name for name, source in pairs if source is tensor), "x")
+        variable = entry.names.get(id(tensor))
+        return variable or _name_argument(parent, tensor) or "x"
     return _name_input(entry)
 
 

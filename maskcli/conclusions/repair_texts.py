@@ -11,6 +11,7 @@ from typing import Any
 
 from maskcli.conclusions.repair_code import (
     BODIES,
+    EMPTY_WINDOWS,
     FLIPPED,
     GROUPS,
     JOIN_MASKS,
@@ -30,7 +31,9 @@ from maskcli.conclusions.repair_code import (
     ZERO_PADDED,
 )
 from maskcli.conclusions.repair_names import (
+    RECEIVED,
     label_layer,
+    name_code,
     name_layer,
     name_mask_argument,
     rebinds_name,
@@ -67,6 +70,7 @@ from maskcli.probes.repair_masks import (
     find_axis_validity,
     find_common_padding,
     find_owner,
+    is_in_sequence,
     is_own_layer,
 )
 from maskcli.probes.repairs import Cure
@@ -74,7 +78,7 @@ from maskcli.records.arrays import Bools
 from maskcli.records.inputs import ModelInput, is_same_validity
 from maskcli.trace.changes import CallChange, find_in_argument, flatten_arguments, is_graph, is_keras_layer, is_layer
 from maskcli.trace.locations import locate_calls
-from maskcli.trace.recorder import CallRecord
+from maskcli.trace.recorder import CallRecord, get_code
 from maskcli.trace.values import get_dtype, is_float
 
 
@@ -136,7 +140,7 @@ def _find_edited(entry: CallRecord | None) -> object:
         return None
     owner = find_owner(entry)
     if is_own_layer(owner.operation):
-        return type(owner.operation)
+        return get_code(owner.operation)
     return owner.index if owner.code else id(owner.operation)
 
 
@@ -220,8 +224,37 @@ def _write_passed_masks(place: _Place, change: PassMask) -> tuple[str, str] | No
     masks = [f"{other.argument}={_write_passed_mask(place, other)}" for other in passed]
     code = f"{place.name}(..., {', '.join(masks)})"
     parent = place.entry.parent
-    where = f"  # in {parent.type}.call" if parent is not None and is_own_layer(parent.operation) else ""
-    return f"Pass the mask in the call of {place.label}: `{code}`.", code + where
+    where = f"  # in {name_code(parent)}" if parent is not None and is_own_layer(parent.operation) else ""
+    which = _tell_calls_apart(place)
+    if which and not where:
+        where = f"  # the call {which}"
+    subject = f"{place.label} {which}".strip()
+    sentence = f"Pass the mask in the call of {subject}: `{code}`."
+    if is_in_sequence(place.entry):
+        sentence = f"Write the Sequential as a functional model, whose code can pass a mask. {sentence}"
+        where = "  # in a functional model of the same layers"
+    received = re.search(rf"\b{RECEIVED}(\w+)", code)
+    if received is not None and parent is not None:
+        kept = f"{received[0]} = {received[1]}"
+        sentence = f"Begin `{name_code(parent)}` with `{kept}`. {sentence}"
+        code = f"{kept}  # first line of {name_code(parent)}\n{code}"
+    return sentence, code + where
+
+
+def _tell_calls_apart(place: _Place) -> str:
+    """Return which call of a layer that is called several times is meant; empty for other layers.
+
+    The calls of a functional model run in another order than in its code, so that their numbers are no help.
+    """
+    entry = place.entry
+    calls = [other for other in place.look.context.base.ended if other.operation is entry.operation]
+    if len(calls) < 2 or not is_layer(entry):
+        return ""
+    if line := _write_line(place):
+        return line.strip()
+    makers = [place.look.flow.maker.get(id(tensor)) for tensor in entry.inputs]
+    names = [place.look.path(maker) for maker in makers if maker is not None]
+    return f"on the result of {names[0]}" if names and names[0] else ""
 
 
 def _is_made_outside(place: _Place, origin: MaskOrigin) -> bool:
@@ -331,7 +364,7 @@ def _write_inner_lookup(place: _Place, change: SetInnerMaskZero) -> tuple[str, s
 
 
 def _write_windows(place: _Place, change: MaskedWindows) -> tuple[str, str]:
-    first, shares = ("-1e9", "") if change.how == "max" else ("0.0", SHARES)
+    first, shares = ("-1e9", EMPTY_WINDOWS) if change.how == "max" else ("0.0", SHARES)
     code = WINDOWS.format(type=place.entry.type, base=_write_base(place.entry), value=first, shares=shares)
     action = f"Leave padding out of the windows of {place.label}"
     return _replace_call(place, change.origin, action, code)
@@ -373,7 +406,7 @@ def _write_inverted_mask(place: _Place, change: InvertMask) -> tuple[str, str] |
         passed = get_argument(place.entry, change.argument)
         is_number = hasattr(passed, "dtype") and get_dtype(passed) != "bool"
         line = "mask = 1 - mask" if is_number else "mask = keras.ops.logical_not(mask)"
-        call = f"{place.entry.type}.call"
+        call = name_code(place.entry)
         return (
             f"`{call}` takes the mask for its opposite: begin it with `{line}`, or use `mask` the other way round.",
             f"{line}  # first line of {call}, if mask is not None",
@@ -383,8 +416,10 @@ def _write_inverted_mask(place: _Place, change: InvertMask) -> tuple[str, str] |
 
 
 def _write_turned_mask(place: _Place, change: TurnMask) -> tuple[str, str]:
-    mask = get_argument(place.entry, change.argument)
-    turned = "M[:, None, :]" if len(mask.shape) == 2 else "keras.ops.swapaxes(M, -1, -2)"
+    # The mask may only arrive under other repairs.
+    passed = (get_argument(entry, change.argument) for entry in (place.entry, place.repaired))
+    mask = next((mask for mask in passed if mask is not None), None)
+    turned = "M[:, None, :]" if mask is None or len(mask.shape) == 2 else "keras.ops.swapaxes(M, -1, -2)"
     action = "Lay the attention mask along the keys"
     if any(isinstance(other, InvertMask) for other in place.changes):
         turned, action = f'keras.ops.logical_not(keras.ops.cast({turned}, "bool"))', f"{action} and invert it"
@@ -419,17 +454,20 @@ class _Inside:
     @functools.cached_property
     def _is_rebound(self) -> bool:
         """Whether the code gives the name of the mask to something else, such as the mask with more axes."""
-        return rebinds_name(type(self.layers[-1].operation).call, self._names[0])
+        code = get_code(self.layers[-1].operation)
+        return rebinds_name(getattr(code, "call", code), self._names[0])
 
     @property
     def _kept(self) -> str:
-        return f"received_{self._names[0]}"
+        return f"{RECEIVED}{self._names[0]}"
 
     @property
     def _may_be_missing(self) -> bool:
         """Whether the class is called elsewhere, maybe without a mask."""
-        kind = type(self.layers[-1].operation)
-        return sum(type(other.operation) is kind for other in self.look.context.base.ended) > 1
+        layer = self.layers[-1]
+        calls = sum(get_code(other.operation) is get_code(layer.operation) for other in self.look.context.base.ended)
+        # Keras calls the function of a Lambda without a mask, too, to learn the shape of its result.
+        return calls > 1 or layer.type == "Lambda"
 
     def write_line(self, line: str, comment: str) -> str:
         """Return a line of the code that needs the mask, with the lines that it needs before it."""
@@ -442,7 +480,8 @@ class _Inside:
     def describe_exception(self) -> str:
         """Return the part of a sentence that names the calls without a mask; empty if there are none."""
         note = f", where `{self._kept}` is `{self._names[0]}` as it was received" if self._is_rebound else ""
-        return f"{note}, unless it is None" if self._may_be_missing else note
+        argument = self._kept if self._is_rebound else self._names[0]
+        return f"{note}, unless `{argument}` is None" if self._may_be_missing else note
 
     @functools.cached_property
     def _names(self) -> tuple[str, str]:
@@ -454,7 +493,7 @@ class _Inside:
         return self._write_signature(self.layers[-1])
 
     def _write_signature(self, layer: CallRecord) -> str:
-        return f"{layer.type}.call(self, ..., {self._names[0]}=None)"
+        return name_code(layer, self._names[0])
 
     def add_passed_mask(self, sentence: str, code: str) -> tuple[str, str]:
         """Return the text of a change in the code, with the arguments of the calls that lead there."""
@@ -521,8 +560,9 @@ def _write_kept_mask(place: _Place, change: KeepMask) -> tuple[str, str] | None:
     if bool(entry.args) and isinstance(entry.args[0], (list, tuple)):
         code = _write_joined_masks(entry)
         return f"Replace {label} by `Masked{entry.type}(...)`, which keeps the mask of the masked inputs.", code
-    if entry.type == "Lambda" and form == "mask":
-        code = "keras.layers.Lambda(..., mask=lambda inputs, mask: mask)"
+    if entry.type == "Lambda":
+        result = "mask" if form == "mask" else f"None if mask is None else {form}"
+        code = f"keras.layers.Lambda(..., mask=lambda inputs, mask: {result})"
         return f"Let {label} keep the mask: `{code}`.", code
     if is_own_layer(entry.operation):
         return _write_own_mask(entry, label, form)
@@ -637,6 +677,9 @@ def _write_mask_zero(place: _Place, change: SetMaskZero) -> tuple[str, str]:
         result = f"keras.ops.not_equal({ids}, {value})"
         if change.inside:
             result = f"keras.ops.any({result}, axis=-1)"
+        if entry.type == "Lambda":
+            code = f"keras.layers.Lambda(..., mask=lambda inputs, mask: {result})"
+            return f"Let {name} mask id {value}: `{code}`.", code
         code = f"# in class {entry.type}\ndef compute_mask(self, inputs, mask=None):\n    return {result}"
         return f"Let {name} mask id {value}: define `compute_mask` in class `{entry.type}`.", code
     lookup = getattr(entry.operation, "layer", None)
@@ -663,17 +706,18 @@ def _write_first_argument(entry: CallRecord, position: int) -> str:
 
 def _write_pooling(place: _Place, change: MaskedPooling) -> tuple[str, str]:
     look, entry, owner = place.look, place.entry, find_owner(place.entry)
-    source = next((x for x in entry.inputs if id(x) in look.flow.valid and is_float(x)), entry.inputs[0])
+    first = entry if change.source is None else look.by_key[change.source]
+    source = next((x for x in first.inputs if id(x) in look.flow.valid and is_float(x)), first.inputs[0])
     inside = id(source) in look.flow.valid and look.flow.valid[id(source)].ndim > 2
     name, where = look.path(entry), ""
     around = _Inside(look, entry, change.origin, look.flow.valid.get(id(source)))
     if owner is entry:
         arguments = _write_masked_input(look, entry, change.origin)
     else:  # No tensor that code computes carries the mask that its layer received.
-        name, arguments = name.rpartition("/")[2], f"x, mask={around.mask}"
+        name, arguments = _name_function(place, change), f"x, mask={around.mask}"
         where = f" in `{around.call}`"
-    keeps_axis = len(entry.outputs[0].shape) == len(source.shape)
-    if change.how == "mean" and not inside:
+    if change.how == "mean" and not inside and len(source.shape) == 3:
+        keeps_axis = len(entry.outputs[0].shape) == len(source.shape)
         options = "keepdims=True" if keeps_axis else ""
         code = f"keras.layers.GlobalAveragePooling1D({options})({arguments})"
         sentence = f"Replace {name}{where} by a mean over valid timesteps: `{code}`."
@@ -681,15 +725,43 @@ def _write_pooling(place: _Place, change: MaskedPooling) -> tuple[str, str]:
             return sentence, code
         return around.add_passed_mask(sentence, f"{code}  # instead of {name}{where.replace('`', '')}")
     class_name, lines = BODIES[change.how]
-    body = "\n".join(f"        {line}" for line in lines).format(axis=2 if inside else 1)
+    axis = 2 if inside else 1
+    spread = ", None" * (len(source.shape) - axis - 2)  # One more for each axis between time and features.
+    lines = [re.sub(r"(\[(?:\.\.\.|:, None), None)\]", rf"\1{spread}]", line) for line in lines]
+    body = "\n".join(f"        {line}" for line in lines).format(axis=axis)
     kept = "None if mask is None else keras.ops.any(mask, axis=-1)" if inside else "None"
-    line = f"{class_name}()({arguments})"
-    if keeps_axis:
-        line += "[:, :, None]" if inside else "[:, None]"
+    pooled = [*source.shape[:axis], *source.shape[axis + 1 :]]
+    line = _fit_pooled(f"{class_name}()({arguments})", pooled, entry.outputs[0].shape, change.how)
     sentence = f"Replace {name}{where} by `{line}`, which leaves padding out."
     code = f"{POOLING.format(name=class_name, body=body, mask=kept)}\n\n\n"
     code += f"{line}  # instead of {name}{where.replace('`', '')}"
     return (sentence, code) if owner is entry else around.add_passed_mask(sentence, code)
+
+
+def _fit_pooled(line: str, pooled: Sequence[int], shape: Sequence[int], how: str) -> str:
+    """Return code that pools timesteps, with what gives its result the shape of the one that it replaces."""
+    rest = list(pooled)
+    while len(rest) > len(shape):
+        line = f"keras.ops.{how}({line}, axis=1)" if how in ("mean", "max", "min", "sum", "prod") else f"{line}[:, 0]"
+        del rest[1]
+    if rest == list(shape):
+        return line
+    for at in range(1, len(shape)):
+        if [*rest[:at], 1, *rest[at:]] == list(shape):
+            return f"{line}[{':, ' * at}None]"
+    return f"keras.ops.reshape({line}, {(-1, *shape[1:])})"
+
+
+def _name_function(place: _Place, change: MaskedPooling) -> str:
+    """Return the name of an operation, or of a function that is several of them; with its line if it has namesakes."""
+    entry = place.entry
+    name = place.look.path(entry).rpartition("/")[2] if change.source is None else change.how
+    alike = [
+        other
+        for other in place.look.context.base.ended
+        if other.code and other.parent is entry.parent and other.type == entry.type
+    ]
+    return f"{name}{_write_line(place)}" if len(alike) > 1 and change.source is None else name
 
 
 def _write_softmax(place: _Place, change: MaskedSoftmax) -> tuple[str, str]:
@@ -706,9 +778,14 @@ def _write_softmax(place: _Place, change: MaskedSoftmax) -> tuple[str, str]:
         sentence = f"In `{inside.call}`, leave padding out of the softmax: `{line}` before it{note}."
         return inside.add_passed_mask(sentence, inside.write_line(line, f"in {inside.call}, before softmax"))
     mask = write_mask(look, entry, change.origin)
+    if mask != "mask" and rank > 2 and (axis != rank - 1 or _is_merged(look, entry)):
+        # A Softmax returns the mask that is passed to it, and a merge of others would not fit it.
+        scores = f"keras.ops.where({mask}{spread}, scores, -1e9)"
+        line = f"weights = keras.ops.softmax({scores}, axis={axis})"
+        where = f"instead of {name}, whose input are the scores"
+        return f"Leave padding out of {name}: `{line}`.", f"{line}  # {where}"
     if mask != "mask":
-        from_end = -1 if axis == rank - 1 else axis
-        line = f"weights = keras.layers.Softmax(axis={from_end})(scores, mask={mask}{spread})"
+        line = f"weights = keras.layers.Softmax(axis=-1)(scores, mask={mask}{spread})"
         where = f"instead of {name}, whose input are the scores"
         return f"Leave padding out of {name}: `{line}`.", f"{line}  # {where}"
     line = "x = MaskScores()(x)"
@@ -716,6 +793,13 @@ def _write_softmax(place: _Place, change: MaskedSoftmax) -> tuple[str, str]:
         f"Leave padding out of {name}: `{line}` before it.",
         f"{MASK_SCORES.format(mask=f'mask{spread}')}\n\n\n{line}  # before {name}",
     )
+
+
+def _is_merged(look: ChangedModel, entry: CallRecord) -> bool:
+    """Return whether a layer such as ``Multiply``, but not ``Dot``, takes the result of a call, and its mask."""
+    results = set(map(id, entry.outputs))
+    users = (other for other in look.context.base.ended if results & set(map(id, other.inputs)))
+    return any(".merging." in type(user.operation).__module__ and user.type != "Dot" for user in users)
 
 
 def _write_scores(place: _Place, change: MaskedScores) -> tuple[str, str]:

@@ -71,6 +71,16 @@ def find_user_frame(frame: types.FrameType | None, last: types.CodeType | None =
     return None
 
 
+def find_outer_frame(frame: types.FrameType | None, last: types.CodeType) -> types.FrameType | None:
+    """Return the outermost frame before the code ``last`` that is not Keras's: of code that no file of the user has."""
+    outer = None
+    while frame is not None and frame.f_code is not last:
+        if str(frame.f_globals.get("__name__")).partition(".")[0] not in ("keras", "maskcli"):
+            outer = frame
+        frame = frame.f_back
+    return outer
+
+
 @contextlib.contextmanager
 def record_build_sites() -> Iterator[None]:
     """Store the lines that make and call layers while this is open."""

@@ -32,6 +32,7 @@ from maskcli.probes.repair_changes import (
     TurnMask,
     ZeroPadding,
     ZeroResult,
+    fit_pooled,
     get_argument,
     list_embeddings,
     pool_timesteps,
@@ -50,6 +51,7 @@ from maskcli.probes.repair_masks import (
     find_owner,
     find_time_slice,
     find_values_origin,
+    is_in_sequence,
     is_own_layer,
     keep_mask,
     list_ancestors,
@@ -59,7 +61,7 @@ from maskcli.probes.repair_masks import (
 from maskcli.records.arrays import Bools
 from maskcli.records.inputs import is_same_validity
 from maskcli.tolerance import bound_sum_error
-from maskcli.trace.changes import CallChange
+from maskcli.trace.changes import CallChange, is_graph, is_keras_layer
 from maskcli.trace.recorder import PAIR_MASK, CallRecord, convert_mask, has_own_code, list_parameters
 from maskcli.trace.values import as_float64, get_ulp, is_float
 
@@ -70,7 +72,7 @@ FORMS = ("Cast", "ExpandDims", "Identity", "Pack", "Reshape", "Shape", "Squeeze"
 """Operations that only give the result of another one its form."""
 RANKINGS = ("ArgMax", "TopK", "TopKV2")
 MOVING_LAYERS = ("Cropping1D", "Permute", "Reshape", "UpSampling1D", "ZeroPadding1D")
-POOLINGS: tuple[Pooling, ...] = ("last", "first", "max", "mean", "sum", "min", "std", "var", "logsumexp")
+POOLINGS: tuple[Pooling, ...] = ("last", "first", "max", "mean", "sum", "min", "std", "var", "logsumexp", "prod")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -83,6 +85,7 @@ class Candidates:
         look: the model under these.
         entry: the call where padding enters.
         by_values: whether masks are computed from the values of inputs, instead of those that calls make.
+        as_graph: whether a ``Sequential``, whose code passes no masks, is written as a functional model.
     """
 
     models: ChangedModels
@@ -90,6 +93,7 @@ class Candidates:
     look: ChangedModel
     entry: CallRecord
     by_values: bool = False
+    as_graph: bool = False
 
     @property
     def owner(self) -> CallRecord:
@@ -107,7 +111,7 @@ class Candidates:
         aligned = self._align_mask()
         # A mask that a layer makes is shorter in the code, and serves other layers as well: it comes first.
         by_values = dataclasses.replace(self, by_values=True)
-        for changes in itertools.chain(self._list_changes(), by_values._list_changes()):
+        for changes in itertools.chain(self._list_changes(), by_values._list_changes(), self._list_graph_changes()):
             changes = (*aligned, *changes)
             spread = tuple(dict.fromkeys(other for change in changes for other in spread_change(self.look, change)))
             if spread not in tried and all(map(self._can_edit, spread)):
@@ -148,6 +152,11 @@ class Candidates:
         if brought:
             yield brought
         yield from self._list_flips()
+
+    def _list_graph_changes(self) -> Iterator[Changes]:
+        """Yield changes that pass the mask to the call if a ``Sequential`` makes it, written as a functional model."""
+        if is_in_sequence(self.entry) and self.entry.accepts:
+            yield from dataclasses.replace(self, as_graph=True)._list_ways_to_pass(self.entry, ())
 
     def list_passed_masks(self) -> Iterator[Changes]:
         """Yield the changes that bring the mask to the call, in an argument or with its inputs."""
@@ -238,6 +247,23 @@ class Candidates:
             if how is not None:
                 for extra, origin in self._list_origins(place):
                     yield (*extra, MaskedPooling(self.look.key(place), how, origin))
+        statement = self._list_statement()
+        if len(statement) > 1:
+            first, last = statement[0], statement[-1]
+            how = recognize_pooling(self.look, first, last)
+            if how is not None:
+                for extra, origin in self._list_origins(first):
+                    yield (*extra, MaskedPooling(self.look.key(last), how, origin, self.look.key(first)))
+
+    def _list_statement(self) -> list[CallRecord]:
+        """Return the operations of the function, such as ``keras.ops.std``, that the code calls at the entry."""
+        if not self.entry.code or self.entry.step is None:
+            return []
+        inside = [call for call in self.look.context.base.ended if call.code and call.parent is self.entry.parent]
+        at = next(place for place, call in enumerate(inside) if call is self.entry)
+        before = itertools.takewhile(lambda call: call.step == self.entry.step, reversed(inside[:at]))
+        after = itertools.takewhile(lambda call: call.step == self.entry.step, inside[at:])
+        return [*reversed(list(before)), *after]
 
     @staticmethod
     def _ignores_mask(place: CallRecord) -> bool:
@@ -268,6 +294,22 @@ class Candidates:
                 yield (*extra, change)
         if len(masked) > 1:  # Two softmaxes of the same scores, one over each axis.
             yield tuple(dict.fromkeys(change for changes in masked for change in changes))
+
+    def fit_softmaxes(self) -> Changes:
+        """Return masks along their axis for the softmaxes of models that a mask ``(batch, timesteps)`` does not fit."""
+        changes: list[CallChange] = []
+        for call in self.look.context.base.ended:
+            is_in_graph = call.parent is not None and is_graph(call.parent.operation)
+            if not is_in_graph or not is_keras_layer(call.operation, "Softmax"):
+                continue
+            scores, axis = call.inputs[0], recognize_softmax(self.look, call)
+            valid = None if axis is None or len(scores.shape) < 3 else find_axis_validity(self.look, scores, axis)
+            if axis is not None and valid is not None:
+                by_values = dataclasses.replace(self, by_values=True)
+                origins = itertools.chain(*(item._list_origins(call, scores, valid) for item in (self, by_values)))
+                for before, origin in itertools.islice(origins, 1):
+                    changes += [*before, MaskedSoftmax(self.look.key(call), axis - len(scores.shape), origin)]
+        return tuple(dict.fromkeys(changes))
 
     def _list_scores(self) -> Iterator[Changes]:
         """Yield masks of the scores of pairs of timesteps, before the layer whose code reduces them over one axis."""
@@ -357,6 +399,7 @@ class Candidates:
         if self.owner is self.entry or not self.entry.code:
             return
         yield from self._list_open_exponentials()
+        yield from self._list_summed_pairs()
         for other in self._list_before():
             valid = self.look.flow.valid.get(id(other.outputs[0])) if other.code and other.outputs else None
             if valid is None or valid.ndim != 2 or find_owner(other) is not self.owner:
@@ -375,6 +418,22 @@ class Candidates:
                     continue
                 for extra, origin in self._list_origins(call, call.inputs[0], valid):
                     yield (*extra, ZeroResult(self.look.key(call), origin, axis))
+
+    def _list_summed_pairs(self) -> Iterator[Changes]:
+        """Yield zeros at padding on both axes of results for pairs of timesteps, which code sums up."""
+        pairs = self.entry.inputs[0] if self.entry.type == "Sum" else None
+        maker = self.look.flow.maker.get(id(pairs))
+        axes = set() if pairs is None else self.look.flow.positions.find_time_axes(pairs) - {0}
+        if maker is None or len(axes) < 2 or maker.parent is not self.entry.parent:
+            return
+        changes: list[CallChange] = []
+        for axis in sorted(axes):
+            valid = find_axis_validity(self.look, pairs, axis)
+            first = next(self._list_origins(maker, pairs, valid), None)
+            if first is None:
+                return
+            changes += [*first[0], ZeroResult(self.look.key(maker), first[1], axis)]
+        yield tuple(dict.fromkeys(changes))
 
     def _list_inversions(self) -> Iterator[Changes]:
         """Yield the opposite of the mask that a layer, not of Keras, receives and may take for its opposite."""
@@ -503,7 +562,9 @@ class Candidates:
             if masks:
                 return MaskOrigin("arriving", look.key(owner)), ()
         origin, before = self._find_maker(look, tensor, None)
-        return (origin, before) if origin is not None and can_name_mask(look, place, origin) else (None, ())
+        if origin is None or not can_name_mask(look, place, origin, as_graph=self.as_graph):
+            return None, ()
+        return origin, before
 
     def _find_maker(self, look: ChangedModel, tensor: Any, valid: Bools | None) -> tuple[MaskOrigin | None, Changes]:
         """Return the origin of the mask of a tensor, with the change that it needs first."""
@@ -609,11 +670,12 @@ def is_simple(look: ChangedModel, change: CallChange) -> bool:
     return has_own_code(operation) or type(operation).__name__ == "Lambda"
 
 
-def recognize_pooling(look: ChangedModel, entry: CallRecord) -> Pooling | None:
-    """Return how a call reduces the timesteps of its input, by its numbers; None if it does not."""
+def recognize_pooling(look: ChangedModel, entry: CallRecord, last: CallRecord | None = None) -> Pooling | None:
+    """Return how a call, or the calls up to a later one, reduce timesteps, by the numbers; None if they do not."""
     import keras
 
-    if not entry.outputs or not is_float(entry.outputs[0]):
+    outputs = (entry if last is None else last).outputs
+    if not outputs or not is_float(outputs[0]):
         return None
     source = next((x for x in entry.inputs if id(x) in look.flow.valid and is_float(x) and len(x.shape) > 2), None)
     if source is None:
@@ -621,16 +683,15 @@ def recognize_pooling(look: ChangedModel, entry: CallRecord) -> Pooling | None:
     rank = min(look.flow.valid[id(source)].ndim, len(source.shape) - 1)
     if source.shape[rank - 1] < 2:
         return None
-    result = as_float64(entry.outputs[0])
+    result = as_float64(outputs[0])
     mask = keras.ops.ones(tuple(source.shape[:rank]), dtype="bool")
     allowed = bound_sum_error(get_ulp(source), int(source.shape[rank - 1]), 4) * np.abs(result).max(initial=0.0)
     # Some code sets padding to zero, and takes the mean over all timesteps.
     valid = keras.ops.convert_to_tensor(look.flow.valid[id(source)])
     for pooled_source in (source, zero_padding(source, valid)):
         for how in POOLINGS:
-            pooled = as_float64(pool_timesteps(pooled_source, mask, how))
-            is_alike = pooled.size == result.size and pooled.shape[0] == result.shape[0]
-            if is_alike and measure_change(pooled.reshape(result.shape), result).max(initial=0.0) <= allowed:
+            pooled = fit_pooled(pool_timesteps(pooled_source, mask, how), how, result.shape)
+            if pooled is not None and measure_change(as_float64(pooled), result).max(initial=0.0) <= allowed:
                 return how
     return None
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from maskcli.backends.arrays import as_array
 from maskcli.backends.masks import get_keras_mask, set_keras_mask
-from maskcli.trace.changes import ChangedRun
+from maskcli.trace.changes import ChangedRun, is_graph, is_keras_layer
 from maskcli.trace.recorder import CallRecord, list_parameters
 from maskcli.trace.values import get_dtype, is_float
 
@@ -307,15 +307,20 @@ class FlipResult(_Change):
         return [flipped, *tensors[1:]]
 
 
-Pooling = Literal["mean", "max", "min", "sum", "last", "first", "std", "var", "logsumexp"]
+Pooling = Literal["mean", "max", "min", "sum", "last", "first", "std", "var", "logsumexp", "prod"]
 
 
 @dataclasses.dataclass(frozen=True)
 class MaskedPooling(_Change):
-    """Compute a mean, sum, maximum or another statistic over time, or take the last timestep, without padding."""
+    """Compute a mean, sum, maximum or another statistic over time, or take the last timestep, without padding.
+
+    One function of the code may be several operations: ``source`` is the key of the first of them, if the call is the
+    last one.
+    """
 
     how: Pooling
     origin: MaskOrigin
+    source: str | None = None
 
     @property
     def kind(self) -> str:  # type: ignore[override]
@@ -327,12 +332,13 @@ class MaskedPooling(_Change):
         import keras
 
         mask = self.origin.find(run)
-        source = next((x for x in entry.inputs if mask is not None and _has_timesteps(x, mask) and is_float(x)), None)
+        inputs = entry.inputs if self.source is None else run.list_inputs(self.source)
+        source = next((x for x in inputs if mask is not None and _has_timesteps(x, mask) and is_float(x)), None)
         if source is None or mask is None:
             return None
-        pooled = pool_timesteps(source, mask, self.how)
-        if tuple(pooled.shape) != tuple(tensors[0].shape):
-            pooled = keras.ops.reshape(pooled, tensors[0].shape)
+        pooled = fit_pooled(pool_timesteps(source, mask, self.how), self.how, tensors[0].shape)
+        if pooled is None:
+            return None
         if len(mask.shape) > 2:
             set_keras_mask(pooled, keras.ops.any(mask, axis=-1))
         return [pooled, *tensors[1:]]
@@ -345,6 +351,16 @@ class MaskedSoftmax(_Change):
     axis: int
     origin: MaskOrigin
     kind: ClassVar[str] = "mask-before-softmax"
+
+    def change_arguments(self, run: ChangedRun, entry: CallRecord) -> None:
+        """Pass a ``Softmax`` the mask along its axis if it receives ``(batch, timesteps)``, which does not fit."""
+        is_in_layer = entry.parent is not None and not is_graph(entry.parent.operation)  # There, scores are masked.
+        if is_in_layer or not is_keras_layer(entry.operation, "Softmax"):
+            return
+        scores, mask = entry.args[0], self.origin.find(run)
+        received = entry.kwargs.get("mask", run.find_mask(scores))
+        if mask is not None and received is not None and len(received.shape) < len(scores.shape):
+            set_argument(entry, "mask", _spread_mask(mask, scores, self.axis))
 
     def change_result(self, run: ChangedRun, entry: CallRecord, tensors: list[Any]) -> list[Any] | None:
         """Return the softmax of the masked scores."""
@@ -380,9 +396,16 @@ def _mask_scores(scores: Any, mask: Any, axis: int) -> Any:
     """Return scores with -1e9 where a mask ``(batch, timesteps)`` along one axis is False."""
     import keras
 
+    return keras.ops.where(_spread_mask(mask, scores, axis), scores, keras.ops.cast(-1e9, get_dtype(scores)))
+
+
+def _spread_mask(mask: Any, scores: Any, axis: int) -> Any:
+    """Return a mask ``(batch, timesteps)`` with as many axes as scores, the timesteps on one of them."""
+    import keras
+
     shape = [1] * len(scores.shape)
     shape[0], shape[axis] = mask.shape
-    return keras.ops.where(keras.ops.reshape(mask, shape), scores, keras.ops.cast(-1e9, get_dtype(scores)))
+    return keras.ops.reshape(mask, shape)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -580,6 +603,8 @@ def pool_timesteps(x: Any, mask: Any, how: Pooling) -> Any:
         worst = ops.cast(1e9 if how == "min" else -1e9, x.dtype)
         masked = ops.where(spread, x, worst)
         return getattr(ops, how)(masked, axis=axis)
+    if how == "prod":
+        return ops.prod(ops.where(spread, x, ops.ones_like(x)), axis=axis)
     if how in ("mean", "sum"):
         total = ops.sum(ops.where(spread, x, ops.zeros_like(x)), axis=axis)
         return total / ops.maximum(ops.sum(counts, axis=axis), 1) if how == "mean" else total
@@ -595,6 +620,21 @@ def pool_timesteps(x: Any, mask: Any, how: Pooling) -> Any:
     return ops.squeeze(ops.take_along_axis(x, index, axis=axis), axis)
 
 
+def fit_pooled(pooled: Any, how: Pooling, shape: Sequence[int]) -> Any | None:
+    """Return a pooled result ``(batch, ...)`` in a shape; None if it does not fit.
+
+    The axes between time and features, such as the width of an image, are pooled, too, if the shape lacks them.
+    """
+    import keras
+
+    size = int(np.prod(shape))
+    while how in ("mean", "max", "min", "sum", "prod") and len(pooled.shape) > 2 and np.prod(pooled.shape) > size:
+        pooled = getattr(keras.ops, how)(pooled, axis=1)
+    if np.prod(pooled.shape) != size or pooled.shape[0] != shape[0]:
+        return None
+    return pooled if tuple(pooled.shape) == tuple(shape) else keras.ops.reshape(pooled, tuple(shape))
+
+
 def pool_windows(layer: Any, x: Any, mask: Any, how: Literal["max", "mean"]) -> Any:
     """Return ``x (batch, timesteps, features)`` pooled by a layer over the timesteps of ``mask``."""
     import keras
@@ -602,7 +642,9 @@ def pool_windows(layer: Any, x: Any, mask: Any, how: Literal["max", "mean"]) -> 
     ops = keras.ops
     spread = mask[..., None]
     if how == "max":
-        return layer.call(ops.where(spread, x, ops.cast(-1e9, x.dtype)))
+        pooled = layer.call(ops.where(spread, x, ops.cast(-1e9, x.dtype)))
+        is_open = layer.call(ops.cast(spread, x.dtype)) > 0
+        return ops.where(is_open, pooled, ops.zeros_like(pooled))  # A window may have no valid timestep.
     shares = layer.call(ops.cast(spread, x.dtype))
     return layer.call(ops.where(spread, x, ops.zeros_like(x))) / ops.where(shares > 0, shares, ops.ones_like(shares))
 

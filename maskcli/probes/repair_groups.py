@@ -12,7 +12,7 @@ from maskcli.probes.repair_changes import MaskOrigin
 from maskcli.probes.repair_masks import ChangedModel, Changes, can_name_mask, find_owner, is_own_layer
 from maskcli.records.inputs import is_same_validity
 from maskcli.trace.changes import CallChange
-from maskcli.trace.recorder import CallRecord
+from maskcli.trace.recorder import CallRecord, get_code
 
 
 def is_alike(entry: CallRecord, other: CallRecord) -> bool:
@@ -20,7 +20,7 @@ def is_alike(entry: CallRecord, other: CallRecord) -> bool:
     owner, same = find_owner(entry), find_owner(other)
     return (
         type(entry.operation) is type(other.operation)
-        and type(owner.operation) is type(same.operation)
+        and get_code(owner.operation) is get_code(same.operation)
         and entry.index - owner.index == other.index - same.index
     )
 

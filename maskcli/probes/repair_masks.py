@@ -214,7 +214,7 @@ def find_edit(entry: CallRecord, change: CallChange) -> tuple[Any, ...] | None:
     """Return the key of the edit of a layer, or of its class; None for a change of one call."""
     if entry.code or not isinstance(change, EDITS):
         return None
-    of_class = isinstance(change, (KeepMask, SetMaskZero)) and is_own_layer(entry.operation)
+    of_class = isinstance(change, (KeepMask, SetMaskZero)) and is_own_layer(entry.operation) and entry.type != "Lambda"
     return type(change), type(entry.operation) if of_class else id(entry.operation)
 
 
@@ -228,7 +228,7 @@ def list_missing(look: ChangedModel, entry: CallRecord) -> list[Any]:
         known = (carried, *_list_passed(entry, tensor))
         masks = [mask for mask in known if mask is not None and mask.shape == valid.shape]
         # The validity of other timesteps than those of the data is an estimate, which no mask need equal.
-        is_exact = id(tensor) in look.flow.exact or any(valid is truth for truth in look.flow.truths)
+        is_exact = id(tensor) in look.flow.exact or any(is_same_validity(valid, truth) for truth in look.flow.truths)
         if not masks or (all((mask & ~valid).any() for mask in masks) and (is_exact or _is_misaligned(look, tensor))):
             missing.append(tensor)
     return missing
@@ -642,11 +642,19 @@ def find_values_origin(look: ChangedModel, valid: Bools | None) -> MaskOrigin | 
     return None
 
 
-def can_name_mask(look: ChangedModel, entry: CallRecord, origin: MaskOrigin) -> bool:
-    """Return whether the code that makes a call can name a mask and pass it to the call."""
+def is_in_sequence(entry: CallRecord) -> bool:
+    """Return whether a ``Sequential`` makes a call."""
     import keras
 
-    if entry.parent is None or isinstance(entry.parent.operation, keras.Sequential):
+    return entry.parent is not None and isinstance(entry.parent.operation, keras.Sequential)
+
+
+def can_name_mask(look: ChangedModel, entry: CallRecord, origin: MaskOrigin, as_graph: bool = False) -> bool:
+    """Return whether the code that makes a call can name a mask and pass it to the call.
+
+    That of a ``Sequential`` can do so ``as_graph``, written as a functional model.
+    """
+    if entry.parent is None or (is_in_sequence(entry) and not as_graph):
         return False
     if origin.kind in ("input", "values"):
         source = look.context.base.inputs[origin.position]

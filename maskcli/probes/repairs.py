@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskcli.probes.added_padding import add_padding
+from maskcli.probes.compare import find_first_difference
 from maskcli.probes.context import make_context, make_probe
 from maskcli.probes.leak import LeakResult, probe_content, probe_leak
 from maskcli.probes.lengths import add_columns, run_rows_alone
@@ -51,6 +52,8 @@ At each later call it is one less: the more faults are repaired, the more a furt
 
 SMALLER = 0.5
 """The part of a change by padding that a repair of one of several faults may leave."""
+STILL_LARGE = 0.1
+"""The part of a change by padding that no repair may leave, whatever the rounding of the repaired model."""
 CLEAR_LEAK = 20
 """A change of a row by itself, or by other padding, is a leak without further probes from this many tolerances on."""
 STILL_LEAKS = "padding still changes results"
@@ -65,12 +68,14 @@ class RepairTrial:
         change: the largest such change; None if the model did not run.
         first: the key of the call at which padding then enters.
         why: the reason why this is no repair; None if it is.
+        gap: the reason why the model is not proved clean with it, as where it takes one length only; None if it is.
     """
 
     leaks: bool
     change: float | None
     first: str | None = None
     why: str | None = None
+    gap: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,6 +97,7 @@ class Cure:
         original: the model without changes.
         causes: by change, the keys of the calls at which padding entered because of the fault that it repairs.
         changed: the model under the changes; None without any.
+        gap: the reason why this model is not proved to be clean; None if it is.
     """
 
     changes: Changes
@@ -100,6 +106,7 @@ class Cure:
     original: ChangedModel
     causes: dict[CallChange, tuple[str, ...]] = dataclasses.field(default_factory=dict)
     changed: ChangedModel | None = None
+    gap: str | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -230,7 +237,15 @@ class Trials:
         blind = [name for name in leaking if name not in applicable]
         if not applicable or len(blind) == len(leaking) > 0 or (blind and leak.leaks is None):
             return RepairTrial(True, None, why=f"the probe {(blind or ['replace'])[0]} cannot run any more")
-        return RepairTrial(False, leak.max_abs_change)
+        measured = [
+            probe for probe in leak.probes if probe.name in applicable and not probe.why and probe.name != "gradient"
+        ]
+        change = max((probe.max_abs_change or 0.0 for probe in measured), default=0.0)
+        # Numbers such as -1e9 in the results of a change raise the bounds of rounding, below which nothing is seen.
+        hides = change > STILL_LARGE * (self.leak.max_abs_change or np.inf)
+        # Where neither could run, only the content of padding was tried, and not its amount.
+        counts = any(name in applicable for name in ("alone", "columns"))
+        return RepairTrial(hides, change, why=STILL_LEAKS if hides else None, gap=None if counts else leak.reason)
 
     def _probe_quickly(self, look: ChangedModel) -> RepairTrial | None:
         """Return a leak that one or two runs show; None if they show none."""
@@ -248,11 +263,15 @@ class Trials:
         with allow_any_length():
             alone = "not tried" if context.side == "pre" else run_rows_alone(context, 1)
         for item in () if isinstance(alone, str) else alone:
-            result = make_probe("alone", context, item.recording, context.align(item.rows, item.flow))
+            align = context.align(item.rows, item.flow)
+            result = make_probe("alone", context, item.recording, align)
             probe = result.probe
             is_large = (probe.max_abs_change or 0.0) > CLEAR_LEAK * (probe.tolerance or 0.0)
             if probe.leaks and result.first is not None and is_large:
-                return RepairTrial(True, probe.max_abs_change, look.key(result.first), STILL_LEAKS)
+                # The rounding of results that almost cancel is not measured here, and may differ before the leak.
+                clear = context.tolerance.widen(CLEAR_LEAK)
+                first = find_first_difference(context.base, context.flow, item.recording, align, clear) or result.first
+                return RepairTrial(True, probe.max_abs_change, look.key(first), STILL_LEAKS)
         return None
 
     def _replace_padding(self, look: ChangedModel) -> RepairTrial | None:
@@ -328,7 +347,7 @@ class RepairSearch:
         in_vain = tuple(attempt for attempt in self.attempts if set(attempt.changes) != set(changes))
         look = self.models.look(changes)
         changed = look if isinstance(look, ChangedModel) else None
-        return Cure(changes, trial.change or 0.0, in_vain, self.models.original, causes, changed)
+        return Cure(changes, trial.change or 0.0, in_vain, self.models.original, causes, changed, trial.gap)
 
     def confirm(self, cure: Cure) -> Cure:
         """Return a cure that was found with other weights if its proof holds with those of the model, too."""
@@ -379,7 +398,8 @@ class RepairSearch:
     ) -> Iterator[tuple[Changes, RepairTrial]]:
         """Yield changes that may remove the leak which begins at a call, with those ``done``, and their trials."""
         entry = look.by_key[first]
-        for candidate in Candidates(self.models, done, look, entry):
+        candidates = Candidates(self.models, done, look, entry)
+        for candidate in candidates:
             # A call that pools, say, with a mask from one place needs no mask from another one.
             kept = [change for change in done if not any(_replaces(other, change) for other in candidate)]
             changes = (*kept, *(change for change in candidate if change not in kept))
@@ -390,6 +410,11 @@ class RepairSearch:
             causes |= {change: (*causes.get(change, ()), first) for change in candidate}
             trial = self.trials.measure(changes)
             yield changes, trial
+            # A mask that now reaches a ``Softmax(axis=1)`` of (batch, timesteps, 1) makes it raise an error.
+            fitting = candidates.fit_softmaxes() if trial.change is None else ()
+            if fitting and (fitted := tuple(dict.fromkeys((*changes, *fitting)))) not in self.trials.results:
+                causes |= {change: (*causes.get(change, ()), first) for change in fitting}
+                yield fitted, self.trials.measure(fitted)
             later = look.by_key.get(trial.first or "")
             # Blocks of one kind have one fault each, and a search of them one by one would take a run for each.
             alike = repeat_changes(look, entry, changes) if later is not None and is_alike(entry, later) else ()
@@ -481,8 +506,8 @@ class RepairSearch:
         index = next((index for index, name in names.items() if name == path), None)
         if index is not None and not self.trials.by_content:
             return self.models.original.keys[index]
-        known = None if index is None else self.models.original.keys[index]
-        return self.trials.measure(()).first or known
+        fallback = None if index is None else self.models.original.keys[index]
+        return self.trials.measure(()).first or fallback
 
     def _is_progress(self, done: Changes, look: ChangedModel, first: str, trial: RepairTrial) -> bool:
         """Return whether the leak begins at a later call after a change, at one not tried yet, or is much smaller.

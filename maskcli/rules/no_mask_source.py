@@ -49,6 +49,11 @@ FIX = (
     "Use `Embedding(..., mask_zero=True)` for ids padded with 0, `keras.layers.Masking(0.0)` before features, or "
     "`layer(x, mask=mask)`."
 )
+FIX_FEATURES = "Use `keras.layers.Masking(0.0)` before features, or pass a mask, `layer(x, mask=mask)`."
+FIX_LATE = (
+    "The mask that `{source}` makes does not reach `{call}`: pass it where the layer takes one, "
+    "`layer(x, mask={source}.compute_mask(...))`, or else leave padding out of its computation."
+)
 FIX_VALUE = (
     "Use `keras.layers.Masking({value:.9g})` before features. An Embedding masks only id 0: for ids, pass the mask, "
     "`layer(x, mask=keras.ops.not_equal(ids, {value:.9g}))`, or pad them with an id 0 that no token has."
@@ -89,15 +94,19 @@ def _report_padding(model: ModelEvidence, effect: str, at: Call | None) -> Findi
         type_=at.type if at is not None else None,
         message=f"{subject} receives {format_padding(model.padded_timesteps, model.padded_places)} but no mask"
         f"{describe_probed_rows(model)}. {effect}",
-        fix=FIX_INSIDE if at is not None and at.type == "TimeDistributed" else _choose_fix(model.padding),
+        fix=FIX_INSIDE if at is not None and at.type == "TimeDistributed" else _choose_fix(model, at),
         padded_timesteps=model.padded_timesteps,
         max_abs_change=compute_largest_change(model, at),
         counted_padding=sum(loss.counted_padding for loss in model.losses),
     )
 
 
-def _choose_fix(padding: float | None) -> str:
-    """Return a fix for the value of the padding."""
-    if not padding:
-        return FIX
-    return FIX_NAN if math.isnan(padding) else FIX_VALUE.format(value=padding)
+def _choose_fix(model: ModelEvidence, at: Call | None) -> str:
+    """Return a fix for the value of the padding, and for inputs of ids or features."""
+    maker = next((source for source in model.sources if source.type != INPUT), None)
+    if maker is not None and at is not None and maker.padding and not maker.missed:
+        return FIX_LATE.format(source=maker.call.rpartition("/")[2], call=at.call.rpartition("/")[2])
+    if model.padding:
+        return FIX_NAN if math.isnan(model.padding) else FIX_VALUE.format(value=model.padding)
+    looks_up = any(lookup.input in model.padded_inputs for lookup in model.lookups)
+    return FIX if looks_up or not model.padded_inputs else FIX_FEATURES

@@ -55,6 +55,8 @@ class ChangedRun:
     arriving: dict[str, list[Any]] = dataclasses.field(default_factory=dict)
     returned: dict[str, Any] = dataclasses.field(default_factory=dict)
     built: dict[int, tuple[Any, Any]] = dataclasses.field(default_factory=dict)
+    _sources: dict[str, CallRecord] = dataclasses.field(default_factory=dict, init=False)
+    _superseding: set[str] = dataclasses.field(default_factory=set, init=False)
     _numbering: CallNumbering = dataclasses.field(default_factory=lambda: CallNumbering(), init=False)
     _previous: dict[str, Any] = dataclasses.field(default_factory=dict, init=False)
     _is_changing: bool = dataclasses.field(default=False, init=False)
@@ -73,6 +75,11 @@ class ChangedRun:
             self._previous[key] = keras.tree.map_structure(self.find_mask, entry.args[:1])
             self._pass_built_mask(entry)
         self.arriving[key] = self._list_masks(entry)
+        begun = {change.key for change in self.changes if getattr(change, "source", None) == key}
+        if begun:
+            self._sources[key] = entry
+            self._superseding |= begun
+        entry.superseded = bool(self._superseding) and key not in self._superseding
         # The results of these operations are part of the data, so that they are recorded.
         self._is_changing = True
         try:
@@ -88,6 +95,7 @@ class ChangedRun:
         if entry.added:
             return None
         key, replaced = self._numbering.keys[id(entry)], None
+        self._superseding.discard(key)
         for change in self.changes:
             if change.key == key:
                 replaced = change.change_result(self, entry, tensors) or replaced
@@ -96,6 +104,10 @@ class ChangedRun:
             self._compute_built_masks(entry, key, tensors)
         self.returned[key] = self.find_mask(tensors[0]) if tensors else None
         return replaced
+
+    def list_inputs(self, key: str) -> list[Any]:
+        """Return the tensors that the first operation of a changed function received; empty before it began."""
+        return self._sources[key].inputs if key in self._sources else []
 
     def list_arriving(self, key: str, argument: int | None = None) -> list[Any]:
         """Return the masks with timesteps that arrived at a call: of one of its flattened arguments, or of all."""
@@ -120,8 +132,11 @@ class ChangedRun:
         return [*carried, *(mask for mask in passed if hasattr(mask, "shape"))]
 
     def _pass_built_mask(self, entry: CallRecord) -> None:
-        """Pass the mask that Keras would have wired to a layer with one tensor."""
-        tensors = [leaf for leaf in (*entry.args, *entry.kwargs.values()) if hasattr(leaf, "shape")]
+        """Pass the mask that Keras would have wired to a layer with one argument of tensors; states are another one."""
+        import keras
+
+        arguments = [keras.tree.flatten(argument) for argument in (*entry.args, *entry.kwargs.values())]
+        tensors = [leaves for leaves in arguments if leaves and all(hasattr(leaf, "shape") for leaf in leaves)]
         passed = entry.kwargs.get("mask")
         if len(tensors) - (passed is not None) != 1 or not hasattr(entry.args[0], "shape"):
             return

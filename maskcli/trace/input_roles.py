@@ -180,11 +180,15 @@ def _has_masking(model: Any) -> bool:
     import keras
 
     plain = keras.layers.Layer.compute_mask
-    return any(
-        isinstance(layer, keras.layers.Masking)
-        or (has_own_code(layer) and not isinstance(layer, keras.Model) and type(layer).compute_mask is not plain)
-        for layer in model._flatten_layers()
-    )
+    for layer in model._flatten_layers():
+        if isinstance(layer, keras.layers.Lambda):
+            has_code = layer.mask is not None
+        else:
+            has_code = has_own_code(layer) and not isinstance(layer, keras.Model)
+            has_code = has_code and type(layer).compute_mask is not plain
+        if has_code or isinstance(layer, keras.layers.Masking):
+            return True
+    return False
 
 
 def _find_single_structure(model: Any, model_input: ModelInput) -> None:

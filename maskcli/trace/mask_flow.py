@@ -136,7 +136,7 @@ def _follow_padding(flow: MaskFlow, entry: CallRecord) -> None:
 
 def _follow_call_masks(flow: MaskFlow, entry: CallRecord) -> None:
     """Find out whether a call loses a mask, or receives a tensor whose mask an earlier call lost."""
-    if entry.index in flow.computing or (entry.code and entry.type in VALUELESS):
+    if entry.index in flow.computing or (entry.code and (entry.type in VALUELESS or _is_in_lambda(entry))):
         return
     # A call has a mask if one of its tensors carries one at run time, or if one reaches it as an argument, which in a
     # functional model was wired when the model was built. Masks of one axis are not padding masks.
@@ -150,7 +150,7 @@ def _follow_call_masks(flow: MaskFlow, entry: CallRecord) -> None:
             flow.lost.pop(id(tensor), None)
         elif id(tensor) in flow.lost or id(tensor) in flow.pooled:
             continue  # Lost before, or nothing left to mask.
-        elif mask_in is not None and not (entry.calls and id(tensor) in flow.maker):
+        elif mask_in is not None and not (_is_followed_inside(entry) and id(tensor) in flow.maker):
             flow.lost[id(tensor)] = _lose_mask(flow, entry, mask_in, before)
         elif before is not None:
             flow.lost[id(tensor)] = _pass_loss(entry, before)
@@ -198,12 +198,27 @@ def _lose_mask(flow: MaskFlow, entry: CallRecord, mask: Bools, before: LostMask 
         return before  # A merge forwards a mask if all its inputs carry one.
     # Where an operator joins two tensors, one of them without its mask, the first call that lost a mask counts. One
     # that only took it off its input, as attention does, has returned it with its result.
-    if before is not None and before.mask.shape == mask.shape and not entry.calls and not _returns_mask(before.at):
+    if (
+        before is not None
+        and before.mask.shape == mask.shape
+        and not _is_followed_inside(entry)
+        and not _returns_mask(before.at)
+    ):
         if not entry.code:
             return _pass_loss(entry, before)
         if before.at.parent is entry.parent:
             return before
     return LostMask(entry, mask, flow.find_mask_maker(entry))
+
+
+def _is_in_lambda(entry: CallRecord) -> bool:
+    """Return whether a call is made by the function of a Lambda, which the Lambda keeps or loses masks for."""
+    return entry.parent is not None and entry.parent.type == "Lambda"
+
+
+def _is_followed_inside(entry: CallRecord) -> bool:
+    """Return whether masks are followed through the calls that a call makes."""
+    return entry.calls and entry.type != "Lambda"
 
 
 def _returns_mask(entry: CallRecord) -> bool:
@@ -213,7 +228,7 @@ def _returns_mask(entry: CallRecord) -> bool:
 
 def _pass_loss(entry: CallRecord, before: LostMask) -> LostMask:
     """Return a mask that was lost before a call, which is lost there again if the call forwards none."""
-    if entry.code or entry.calls or _forwards_masks(entry) or entry in before.again:
+    if entry.code or _is_followed_inside(entry) or _forwards_masks(entry) or entry in before.again:
         return before
     return dataclasses.replace(before, again=(*before.again, entry))
 

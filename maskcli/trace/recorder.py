@@ -32,7 +32,7 @@ from maskcli.backends.arrays import as_array
 from maskcli.backends.choice import get_backend
 from maskcli.backends.masks import get_keras_mask
 from maskcli.errors import ModelError, RaisedInCall
-from maskcli.models.build_sites import Site, describe_frame, find_user_frame
+from maskcli.models.build_sites import Site, describe_frame, find_outer_frame, find_user_frame
 from maskcli.models.limits import bound_weights, check_call
 from maskcli.records.arrays import Bools
 from maskcli.trace.functions import differs_compiled, run_functions
@@ -68,8 +68,9 @@ class CallRecord:
         returned: whether it ended without an error.
         added: whether a change of the model made it, not the model.
         keeps: whether a change of the model put a mask on its result that another call made.
+        superseded: whether a change replaces the result of the function that the operation is a part of.
         site: the line of the user's code that made it; None for a call that code of a package made.
-        names: the variables of that code, by ``id`` of the input of the model that they hold.
+        names: the variables of that code, by ``id`` of the input of the model, or of that code, that they hold.
         step: the instruction of that code; a function of a library may run several operations for one.
     """
 
@@ -93,6 +94,7 @@ class CallRecord:
     returned: bool = False
     added: bool = False
     keeps: bool = False
+    superseded: bool = False
     site: Site | None = None
     names: dict[int, str] = dataclasses.field(default_factory=dict)
     step: tuple[int, int] | None = None
@@ -416,16 +418,20 @@ class _Recorder:
 
     def locate(self, entry: CallRecord) -> None:
         """Record the line of the user's code that makes a call now, in the code of the call that makes it."""
-        if not self.stack or is_of_keras(type(self.stack[-1].operation)):
+        if not self.stack or not has_own_code(self.stack[-1].operation):
             return
         frame = sys._getframe(2)
         if frame.f_code is RUN:
             frame = frame.f_back  # type: ignore[assignment]
         user = find_user_frame(frame, RUN)
-        if user is not None:
+        if user is None:
+            user = find_outer_frame(frame, RUN)
+            entry.step = None if user is None else (id(user), user.f_lasti)
+        else:
             entry.site, entry.step = describe_frame(user), (id(user), user.f_lasti)
             variables = {} if user.f_code.co_name == "<module>" else user.f_locals
-            entry.names = {id(value): name for name, value in variables.items() if id(value) in self.model_inputs}
+            named = self.model_inputs.union(map(id, self.stack[-1].inputs))
+            entry.names = {id(value): name for name, value in variables.items() if id(value) in named}
 
     def record_arrival(self, entry: CallRecord, args: Any, kwargs: dict[str, Any]) -> None:
         """Record the masks that reach ``call``."""
@@ -575,12 +581,19 @@ def is_mask_argument(name: str) -> bool:
 
 
 def has_own_code(operation: Any) -> bool:
-    """Return whether an operation is a model, or a layer that is not Keras's, whose code may be anyone's."""
+    """Return whether an operation is a model, a Lambda or a layer that is not Keras's, whose code may be anyone's."""
     import keras
 
     if not isinstance(operation, keras.layers.Layer):
         return False
-    return isinstance(operation, keras.Model) or not is_of_keras(type(operation))
+    return isinstance(operation, (keras.Model, keras.layers.Lambda)) or not is_of_keras(type(operation))
+
+
+def get_code(layer: Any) -> Any:
+    """Return the holder of a layer's code: the function of a Lambda, which another Lambda may share, or a class."""
+    import keras
+
+    return layer.function if isinstance(layer, keras.layers.Lambda) else type(layer)
 
 
 def is_of_keras(kind: type) -> bool:

@@ -35,7 +35,7 @@ def align(repaired: bool) -> Case:
     x, y = look(first), look(second)
     scores = layers.Dot((2, 2), name="scores")([x, y])
     if repaired:
-        weights = keras.layers.Softmax(axis=1)(scores, mask=look.compute_mask(first)[:, :, None])
+        weights = keras.ops.softmax(keras.ops.where(look.compute_mask(first)[:, :, None], scores, -1e9), axis=1)
     else:
         weights = layers.Softmax(axis=1, name="over_first")(scores)
     x = layers.Dot((1, 1))([weights, x])
@@ -61,7 +61,7 @@ def test_two_softmaxes_of_the_same_scores_are_masked_together() -> None:
     ]
     assert sorted(list_lines(report)) == [
         "weights = keras.layers.Softmax(axis=-1)(scores, mask=look.compute_mask(second)[:, None, :])",
-        "weights = keras.layers.Softmax(axis=1)(scores, mask=look.compute_mask(first)[:, :, None])",
+        "weights = keras.ops.softmax(keras.ops.where(look.compute_mask(first)[:, :, None], scores, -1e9), axis=1)",
     ]
     assert get_verdict(check(lambda: align(repaired=True))) == "clean"
 

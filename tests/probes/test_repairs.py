@@ -540,14 +540,14 @@ def transformer_example(kit: Kit) -> Any:
     return Transformer(kit is not None)
 
 
-@case("weights = keras.layers.Softmax(axis=1)(scores, mask=lookup.compute_mask(words)[:, :, None])")
+@case("keras.ops.softmax(keras.ops.where(lookup.compute_mask(words)[:, :, None], scores, -1e9), axis=1)")
 def softmax_over_timesteps(kit: Kit) -> Any:
     words, lookup, x = start()
     scores = layers.Dense(1, name="score")(x)
     if kit is None:
         weights = ops.softmax(scores, axis=1)
     else:
-        weights = layers.Softmax(axis=1)(scores, mask=lookup.compute_mask(words)[:, :, None])
+        weights = keras.ops.softmax(keras.ops.where(lookup.compute_mask(words)[:, :, None], scores, -1e9), axis=1)
     return keras.Model(words, layers.Flatten(name="flat")(layers.Dot(axes=1, name="context")([weights, x])))
 
 
@@ -809,7 +809,7 @@ def added_timesteps(kit: Kit) -> Any:
 
 
 @case(
-    "weights = keras.layers.Softmax(axis=1)(scores, mask=lookup.compute_mask(words)[:, :, None])"
+    "weights = keras.ops.softmax(keras.ops.where(lookup.compute_mask(words)[:, :, None], scores, -1e9), axis=1)"
     "  # instead of attend, whose input are the scores"
 )
 def penalty_that_is_too_small(kit: Kit) -> Any:
@@ -818,7 +818,7 @@ def penalty_that_is_too_small(kit: Kit) -> Any:
     mask = lookup.compute_mask(words)
     scores = layers.Dense(1)(x) - 3.0 * (1.0 - ops.cast(mask, "float32")[..., None])
     softmax = layers.Softmax(axis=1, name="attend")
-    weights = softmax(scores) if kit is None else softmax(scores, mask=mask[:, :, None])
+    weights = softmax(scores if kit is None else keras.ops.where(mask[:, :, None], scores, -1e9))
     return keras.Model(words, ops.sum(weights * x, axis=1))
 
 
@@ -835,16 +835,21 @@ class ConditionedWindow(layers.Layer):
         return self.conv(x) * condition[:, None]
 
 
+class MaskedWindow(ConditionedWindow):
+    def call(self, x: Any, condition: Any, x_mask: Any = None) -> Any:
+        x = keras.ops.where(x_mask[..., None], x, 0.0)
+        return super().call(x, condition)
+
+
 @case(
-    "x = ZeroPadded()(x)  # before window",
+    "x = keras.ops.where(x_mask[..., None], x, 0.0)  # in ConditionedWindow.call(self, ..., x_mask=None), where x is",
     data={"words": IDS, "h": np.linspace(1, 2, 15, dtype="float32").reshape(3, 5)},
 )
 def window_with_a_condition(kit: Kit) -> Any:
     """Only the tensor with timesteps is set to zero at padding, not the other one, which has none."""
     words, lookup, x = start()
     condition = keras.Input((5,), name="h")
-    x = x if kit is None else kit.ZeroPadded()(x)
-    x = ConditionedWindow(name="window")(x, condition)
+    x = (ConditionedWindow if kit is None else MaskedWindow)(name="window")(x, condition)
     return keras.Model([words, condition], layers.GlobalAveragePooling1D()(x, mask=lookup.compute_mask(words)))
 
 
