@@ -11,6 +11,7 @@ import contextlib
 import dataclasses
 import itertools
 from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 import numpy as np
@@ -65,13 +66,15 @@ def run_with_cut_constants(
         The run, and the constants without which it raises; None if it raises in any case.
     """
     timesteps = next(item.valid.shape[1] for item in context.inputs if item.valid is not None)
-    listed = list_constants(context.base, context.flow, timesteps) if known is None else known
+    added = _count_added(context.flow, timesteps)
+    sizes = frozenset(timesteps + count for count in (0, *added))
+    listed = list_constants(context.base, context.flow, sizes) if known is None else known
     if not listed or len(listed) > MOST_CONSTANTS:
         return None
     # A table of as many positions as features is only cut along the first of its axes. Some models also have shapes
     # with timesteps, as arguments of calls.
     for resizes, all_axes in itertools.product((False, True), (True, False)):
-        cut = _Cut(timesteps, span, all_axes, resizes)
+        cut = _Cut(timesteps, span, all_axes, resizes, added)
         run = cut.run(context, inputs, listed)
         if run.error is not None:
             continue
@@ -89,8 +92,14 @@ def run_with_cut_constants(
     return None
 
 
-def list_constants(base: Recording, flow: MaskFlow, timesteps: int) -> list[Constant]:
-    """Return the constants with so many timesteps that calls join with results of the data."""
+def _count_added(flow: MaskFlow, timesteps: int) -> tuple[int, ...]:
+    """Return how many timesteps calls add to those of the data, as a prefix does; a pooling leaves fewer."""
+    sizes = {valid.shape[1] for valid in flow.valid.values() if valid.ndim > 1}
+    return tuple(sorted(size - timesteps for size in sizes if timesteps < size < 2 * timesteps))
+
+
+def list_constants(base: Recording, flow: MaskFlow, sizes: AbstractSet[int]) -> list[Constant]:
+    """Return the constants with one of these numbers of timesteps that calls join with results of the data."""
     keys = number_calls(base.entries)
     constants: dict[int, Constant] = {}
     for entry in base.ended:
@@ -100,19 +109,19 @@ def list_constants(base: Recording, flow: MaskFlow, timesteps: int) -> list[Cons
             continue
         for place, leaf in enumerate(leaves):
             is_new = hasattr(leaf, "shape") and id(leaf) not in flow.derived and id(leaf) not in constants
-            if not is_new or timesteps not in tuple(leaf.shape) or not get_backend().has_values(leaf):
+            if not is_new or sizes.isdisjoint(tuple(leaf.shape)) or not get_backend().has_values(leaf):
                 continue
             if id(leaf) not in flow.maker and _is_of_rows(leaf, flow):
                 continue
             constant = None
-            if not _is_of_features(entry, leaf, timesteps, flow):
+            if not _is_of_features(entry, leaf, sizes, flow):
                 constant = _find_constant(entry, leaf, place, keys, flow)
             if constant is not None:
                 constants[id(leaf)] = constant
     return list(constants.values())
 
 
-def _is_of_features(entry: CallRecord, tensor: Any, timesteps: int, flow: MaskFlow) -> bool:
+def _is_of_features(entry: CallRecord, tensor: Any, sizes: AbstractSet[int], flow: MaskFlow) -> bool:
     """Return whether an operation on each element joins a constant with features, of which there are as many."""
     if not entry.code or not entry.outputs:
         return False
@@ -121,7 +130,7 @@ def _is_of_features(entry: CallRecord, tensor: Any, timesteps: int, flow: MaskFl
     if not axes or not _fits_elementwise(entry, tuple(result.shape)):
         return False
     added = len(result.shape) - len(tensor.shape)
-    return not any(size == timesteps and axis + added in axes for axis, size in enumerate(tensor.shape))
+    return not any(size in sizes and axis + added in axes for axis, size in enumerate(tensor.shape))
 
 
 def _fits_elementwise(entry: CallRecord, shape: tuple[int, ...]) -> bool:
@@ -166,12 +175,20 @@ class _Cut:
         span: the timesteps that remain.
         all_axes: whether a constant is cut along all axes of that size, or only along the first.
         resizes: whether shapes that are arguments of calls get the new size, too.
+        added: the numbers of timesteps that calls add to those of the data; axes with these are cut, too.
     """
 
     timesteps: int
     span: slice
     all_axes: bool
     resizes: bool
+    added: tuple[int, ...] = ()
+
+    @property
+    def spans(self) -> dict[int, slice]:
+        """The timesteps that remain, by the size of the axes that are cut."""
+        longer = self.added if self.span.start == 0 else ()
+        return {self.timesteps: self.span, **{self.timesteps + n: slice(0, self.span.stop + n) for n in longer}}
 
     def run(self, context: ProbeContext, inputs: Sequence[ModelInput], constants: Sequence[Constant]) -> Recording:
         """Run the model with cut constants."""
@@ -179,8 +196,8 @@ class _Cut:
         results: dict[str, set[int]] = {}
         with contextlib.ExitStack() as stack:
             if self.resizes:
-                remaining = self.span.stop - self.span.start
-                stack.enter_context(resize_shapes(context.model, {self.timesteps: remaining}))
+                remaining = {size: span.stop - span.start for size, span in self.spans.items()}
+                stack.enter_context(resize_shapes(context.model, remaining))
             for constant in constants:
                 if constant.is_made:
                     results.setdefault(constant.key, set()).add(constant.place)
@@ -193,9 +210,10 @@ class _Cut:
 
     def apply(self, tensor: Any) -> Any:
         """Return a tensor without the timesteps that are cut."""
-        axes = [axis for axis, size in enumerate(tensor.shape) if size == self.timesteps]
+        spans, shape = self.spans, tuple(tensor.shape)
+        axes = [axis for axis, size in enumerate(shape) if size in spans]
         cut = axes if self.all_axes else axes[:1]
-        return tensor[tuple(self.span if axis in cut else slice(None) for axis in range(len(tensor.shape)))]
+        return tensor[tuple(spans[size] if axis in cut else slice(None) for axis, size in enumerate(shape))]
 
 
 class _CutRun:

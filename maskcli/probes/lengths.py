@@ -92,21 +92,34 @@ def run_rows_alone(
             continue
         run, resized = run_at_length(context, trimmed)
         span = _find_common_span(context, columns) if isinstance(run, str) else None
-        cut = None if span is None else run_with_cut_constants(context, trimmed, span, constants)
-        if cut is not None and _keeps_length(context, cut[0], trimmed):
+        cut, is_cut = None if span is None else run_with_cut_constants(context, trimmed, span, constants), True
+        if cut is None and span is not None:
+            cut, is_cut = _run_with_first_constants(context, trimmed, span), False
+        if cut is not None and not _keeps_length(context, cut[0], trimmed):
+            run, constants = cut[0], cut[1] if is_cut else constants
+        else:
             cut = None
-        if cut is not None:
-            run, constants = cut
         if isinstance(run, str):
             why = f"without their padding, {run}"
         elif loses_all_timesteps(context.base, run):
             why = "without their padding, rows are shorter than a window, and no timestep is left of them"
         else:
-            is_cut = cut is not None
-            results.append(RowsAlone(filled, trimmed, run, follow_masks(run, trimmed), resized or is_cut, is_cut))
+            has_cut = cut is not None
+            flow = follow_masks(run, trimmed)
+            results.append(RowsAlone(filled, trimmed, run, flow, resized or has_cut, has_cut and is_cut))
     if not results and has_fixed_length(context):
         why = _FIXED + why
     return results or why
+
+
+def _run_with_first_constants(
+    context: ProbeContext, inputs: Sequence[ModelInput], span: slice
+) -> tuple[Recording, Sequence[Constant]] | None:
+    """Run rows that lost the padding before their data with the first timesteps of constants; None if that fails.
+
+    Numbers of timesteps, such as that of the last valid one, count from the first that remains.
+    """
+    return run_with_cut_constants(context, inputs, slice(0, span.stop - span.start)) if span.start > 0 else None
 
 
 def _count_groups(context: ProbeContext) -> int:

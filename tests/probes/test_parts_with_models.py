@@ -162,7 +162,7 @@ def test_single_timestep_that_becomes_many_is_no_row_alone() -> None:
 @pytest.mark.parametrize("rows", [2, 3, 4])
 def test_table_of_timesteps_does_not_depend_on_the_number_of_rows(rows: int) -> None:
     context = look(embed(AddTable(4), 4), ids([[3, 1, 4, 2], [5], [6, 7], [8]][:rows], length=4))
-    (constant,) = list_constants(context.base, context.flow, 4)
+    (constant,) = list_constants(context.base, context.flow, {4})
     assert tuple(constant.tensor.shape) == (4, 4)
 
 
@@ -172,7 +172,7 @@ def test_fixed_causal_mask_is_a_constant_with_as_many_rows_as_timesteps(rows: in
     causal = ops.convert_to_tensor(np.tril(np.ones((4, 4), bool)))
     model = embed(lambda x: layers.MultiHeadAttention(1, 2)(x, x, attention_mask=causal), 4)
     context = look(model, ids([[3, 1, 4, 2], [5], [6, 7], [8]][:rows], length=4))
-    shapes = [tuple(constant.tensor.shape) for constant in list_constants(context.base, context.flow, 4)]
+    shapes = [tuple(constant.tensor.shape) for constant in list_constants(context.base, context.flow, {4})]
     assert shapes == [(4, 4)]
 
 

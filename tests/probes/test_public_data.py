@@ -288,3 +288,37 @@ def test_inputs_get_more_padding_on_their_own_side() -> None:
     decoder = layers.LSTM(3, return_sequences=True)(layers.Embedding(12, 4)(target), initial_state=states)
     model = keras.Model([source, target], layers.Dense(2)(decoder))
     assert get_verdict(check(lambda: ({"source": PRE_PADDED, "target": IDS[::-1]}, model))) == "clean"
+
+
+# Numbers of timesteps that a model of one length holds as a constant.
+
+
+def take_last(x: Any, mask: Any) -> Any:
+    last = ops.max(ops.cast(mask, "int32") * ops.arange(x.shape[1]), axis=1)
+    return ops.squeeze(ops.take_along_axis(x, last[:, None, None], axis=1), 1)
+
+
+def find_last_of_pre_padded() -> Case:
+    ids = keras.Input((6,), dtype="int32", name="ids")
+    look = layers.Embedding(12, 4, mask_zero=True, name="look")
+    mask = look.compute_mask(ids)
+    x = layers.LSTM(3, return_sequences=True)(look(ids))
+    return {"ids": PRE_PADDED}, keras.Model(ids, layers.Dense(1)(take_last(x, mask)))
+
+
+def find_last_after_a_prefix() -> Case:
+    ids = keras.Input((6,), dtype="int32", name="ids")
+    look = layers.Embedding(12, 4, mask_zero=True, name="look")
+    mask = look.compute_mask(ids)
+    mask = ops.concatenate([ops.ones_like(mask[:, :1]), mask], axis=1)
+    x = look(ids)
+    x = layers.LSTM(3, return_sequences=True)(ops.concatenate([ops.ones_like(x[:, :1]), x], axis=1), mask=mask)
+    return {"ids": IDS}, keras.Model(ids, layers.Dense(1)(take_last(x, mask)))
+
+
+@pytest.mark.parametrize("build", [find_last_of_pre_padded, find_last_after_a_prefix])
+def test_numbers_of_timesteps_are_cut_like_the_rows(build: Any) -> None:
+    report = check(build)
+    assert get_verdict(report) == "clean"
+    assert report.leak is not None
+    assert next(probe for probe in report.leak.probes if probe.name == "alone").applicable
