@@ -286,7 +286,8 @@ def _make_load_error(spec: str, file: ModelFile, custom: CustomObjects, error: B
         return make_unknown_error(spec, file, mentioned)
     if file.is_by_keras_2:
         return make_outdated_error(spec, file, explain_error(error))
-    if missing := find_missing_name(error):
+    # The code of a custom class may lack a name as well.
+    if (missing := find_missing_name(error)) and "__lambda__" in str(file.config):
         return ModelError(
             where=make_displayable(spec),
             expected="Lambda layers whose code uses names of Keras, NumPy, TensorFlow or --custom-objects",

@@ -425,10 +425,10 @@ class LengthProbes:
         """Return a probe under pre-padding without the effect of shifted positions.
 
         This applies if the first difference is at a call that treats each timestep by itself, as the addition of
-        position embeddings does, or if a vector is repeated for each timestep. Then the rows are run with their padding
-        after them, and compared with themselves without padding. Positions are equal in these two runs, so that any
-        remaining difference is a leak, unless it comes from the last timestep, which is padding there. If there is
-        none, the difference must also vanish once the calls that add positions return the same in both runs.
+        position embeddings does. Then the rows are run with their padding after them, and compared with themselves
+        without padding. Positions are equal in these two runs, so that any remaining difference is a leak, unless it
+        comes from the last timestep, which is padding there. If there is none, the difference must also vanish once the
+        calls that add positions return the same in both runs.
         """
         rows, run = other.rows, other.recording
         align = self.context.align(rows if len(rows) == run.inputs[0].shape[0] else None, other.flow)
