@@ -9,6 +9,7 @@ from __future__ import annotations
 import builtins
 import contextlib
 import importlib
+import re
 import types
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -92,6 +93,8 @@ def find_missing_name(error: BaseException | None) -> str | None:
     """Return the name that code lacked when an error was raised; None if the error has another cause."""
     while error is not None:
         if isinstance(error, NameError):
-            return error.name
+            # Keras raises a copy of an error, which holds only its message.
+            message = re.search(r"name '(\w+)' is not defined", str(error))
+            return error.name or (message and message[1])
         error = error.__cause__ or error.__context__
     return None

@@ -14,6 +14,7 @@ from typing import Any, TextIO
 from maskcli.backends.choice import get_backend
 from maskcli.errors import ON_COMMAND_LINE, MaskcliError, ModelError, RaisedInCall, UsageError, summarize_error
 from maskcli.models.keras_version import check_keras_version
+from maskcli.models.lambdas import find_missing_name
 from maskcli.records.fields import BACKENDS
 
 _STDOUT, _STDERR = 1, 2
@@ -37,11 +38,15 @@ def running(activity: str) -> Iterator[None]:
 
 
 def _make_run_error(where: str, error: BaseException) -> ModelError:
+    fix = "--traceback shows where Keras raised the error."
+    name = find_missing_name(error)
+    if name is not None:
+        fix = f"If a Lambda of the file uses {name}, pass the script that defines it: --custom-objects train.py. {fix}"
     return ModelError(
         where=where,
         expected="a model that Keras builds and runs",
         received=f"{type(error).__name__}: {summarize_error(error)}",
-        fix="--traceback shows where Keras raised the error.",
+        fix=fix,
     )
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from keras import layers
 
+import maskcli
 from maskcli.errors import ModelError
 from maskcli.models.load import load, reload_model
 
@@ -76,6 +77,15 @@ def test_missing_name_is_named() -> None:
         load("model.keras", unsafe=True)
     assert "'FACTOR' is not defined" in caught.value.received
     assert "--custom-objects train.py" in caught.value.fix
+
+
+def test_name_that_only_a_run_misses_is_named() -> None:
+    """With a shape of its own, the function is not called before the model runs."""
+    save("lambda x: x * FACTOR if x.shape[0] else x")
+    model = load("model.keras", unsafe=True).keras_model
+    with pytest.raises(ModelError) as caught:
+        maskcli.check([[[1.0, 2.0], [3.0, 4.0]], [[5.0, 6.0]]], model=model)
+    assert "uses FACTOR, pass the script that defines it: custom_objects='train.py'" in caught.value.fix
 
 
 def test_usual_names_need_the_unsafe_mode() -> None:
