@@ -22,7 +22,7 @@ BLOCK = re.compile(r"^(?P<fence>`{3,})console\n(?P<text>.*?)^(?P=fence)$", re.M 
 """A transcript; one that prints a block of code itself has a longer fence."""
 DRAWN = re.compile(r"^<!-- \$ (.*) -->\n```mermaid\n(.*?)^```$", re.M | re.S)
 """A graph in a page, and the command that prints it."""
-NUMBER = re.compile(r"-?\d+\.\d+(?:e[+-]?\d+)?")
+NUMBER = re.compile(r"-?\d+(?:\.\d+(?:e[+-]?\d+)?|e[+-]?\d+)")
 ROUNDING = 1e-5
 """Numbers below this are rounding errors, which differ between machines and versions."""
 NOTHING = re.compile(r"results by 0(?![\d]|\.\d)")

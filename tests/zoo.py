@@ -1526,9 +1526,9 @@ def square_compiled(side: Side, length: Length) -> Any:
     return animal
 
 
-@wrong("Lambda", codes=("MSK114",), lengths=(None, T))
+@right(lengths=(None, T))
 def lambda_with_mask(_side: Side, length: Length) -> Any:
-    """Keras does not bring the mask of a Lambda back when it loads it."""
+    """Keras does not bring the mask of a Lambda back, but saves the graph with the mask that the LSTM receives."""
     tokens = ids(length)
     doubled = layers.Lambda(lambda x: x * 2, mask=lambda _x, mask: mask)(embedding()(tokens))
     return keras.Model(tokens, layers.LSTM(3)(doubled))
@@ -1579,7 +1579,7 @@ def last_valid(_side: Side, length: Length) -> Any:
     return keras.Model(tokens, ops.squeeze(taken, 1))
 
 
-@right(lengths=(T,))
+@right(lengths=(T,), sides=POST)
 def autoencoder(_side: Side, length: Length) -> Any:
     tokens = ids(length)
     x = layers.RepeatVector(T)(layers.LSTM(3)(embedding()(tokens)))

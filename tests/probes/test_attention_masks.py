@@ -401,6 +401,6 @@ def test_later_fault_in_own_code_is_named() -> None:
 
     report = check(build(attend, lambda valid: valid), {"words": make_ids(LENGTHS)})
     named = {(finding.code, finding.call) for finding in report.findings if finding.severity == "error"}
-    assert named == {("MSK118", "attend"), ("MSK107", "pool")}
+    assert named == {("MSK118", "attend/softmax"), ("MSK107", "pool")}
     repaired = {finding.call: finding.repair.call for finding in report.findings if finding.repair is not None}
     assert repaired.get("pool", "pool").startswith("pool")

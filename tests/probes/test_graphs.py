@@ -61,7 +61,7 @@ def test_graphs_are_judged_by_their_number_of_nodes(mean: bool) -> None:
 def test_both_axes_of_a_square_get_more_and_fewer_nodes() -> None:
     edges = make_graphs()["edges"]
     square = ModelInput("edges", edges, VALID, "features")
-    (longer,) = add_columns([square], "post")
+    (longer,) = add_columns(keras.Sequential(), [square], "post")
     assert longer.values.shape == (3, 9, 9)
     assert np.array_equal(longer.values[:, :5, :5], edges)
     assert not longer.values[:, 5:].any()
