@@ -1,7 +1,7 @@
 """The truth about a case: plain Keras in 64-bit numbers, with other padding and other content.
 
 Where a fault hides all keys from a query, 32-bit numbers lose its scores next to -1e9, and 64-bit numbers do not: the
-truth of these models is that of 32-bit numbers.
+truth of these models is that of 32-bit numbers, and nothing is known if 64-bit numbers change although these do not.
 
 The oracle compares outputs at valid timesteps, and pooled outputs, before and after a variation:
 
@@ -44,6 +44,8 @@ COPIES = 2
 """Copies of a row that runs without the others: Keras on TensorFlow adds ``(1, timesteps, 1)`` along the wrong axis."""
 VISIBLE = 1e-6
 """The smallest scale of results: smaller changes of an output of zeros count less."""
+DRAWS = 4
+"""Other tokens, and other noisy weights, that must be clean, too."""
 SHARE = 1e-7
 """The smallest scale of a feature, relative to the largest feature of its output."""
 
@@ -94,9 +96,9 @@ Key = tuple[int, str, Label | None, int]
 class Bench:
     """A case as a model that runs on variants of its data."""
 
-    def __init__(self, case: Case, weights: list[Array]) -> None:
+    def __init__(self, case: Case, weights: list[Array], dtype: str | None = None) -> None:
         self.case, self.weights = case, weights
-        self.dtype = "float32" if hides_all_keys(case) else "float64"
+        self.dtype = dtype or ("float32" if hides_all_keys(case) else "float64")
         self.sizes = models.measure_sizes(case)
         self.model = self._build(self.sizes)
         self.resized = {tuple(self.sizes.values()): self.model}
@@ -219,15 +221,28 @@ class Comparison:
             before: compare only timesteps before this one.
         """
         surely = perhaps = 0.0
-        for key in self.base.keys() & results.keys():
+        shorter = {self._cut(key): result for key, result in results.items()}
+        for key, base in self.base.items():
             label = key[2]
             if row not in (None, key[0]) or (before is not None and (label is None or label.last >= before)):
                 continue
-            change = self._change(self.base[key], results[key], self.scales[key[1]])
+            # A window over valid timesteps and padding may cover less or more padding in the variant.
+            result = results[key] if key in results else shorter.get(self._cut(key))
+            if result is None:
+                continue
+            change = self._change(base, result, self.scales[key[1]])
             perhaps = max(perhaps, change)
             if label is None or label.is_valid(self.bench.case.lengths["T"][key[0]], surely=True):
                 surely = max(surely, change)
         return surely, perhaps
+
+    def _cut(self, key: Key) -> Key:
+        """Return the key with only the valid timesteps of its window."""
+        row, name, label, count = key
+        if label is None or label.kind != "data":
+            return key
+        last = min(label.last, self.bench.case.lengths["T"][row] - 1)
+        return row, name, Label(max(label.first, 0), last), count
 
     @staticmethod
     def _change(before: Array, after: Array, scale: Array) -> float:
@@ -341,7 +356,7 @@ def _judge_weights(case: Case, weights: list[Array]) -> Truth:
     future = _judge(_vary_future(comparison), bench.dtype) if any(key[2] for key in comparison.base) else None
     if rows_mix is not False:  # A row without the others then differs for another reason.
         count.perhaps, count.surely = max(count.perhaps, count.surely), 0.0
-    kind, largest = max((("content", content), ("count", count)), key=lambda item: item[1].surely)
+    kind, largest = max((("content", content), ("count", count)), key=lambda item: (item[1].surely, item[1].perhaps))
     tried = {"content": content.tried, "count": count.tried}
     verdict = "cannot-know"
     if largest.surely > LEAKS[bench.dtype]:
@@ -370,16 +385,34 @@ def _find_truth(case: Case, model: Any) -> Truth:
         elif noisy.verdict == "cannot-know" and truth.verdict == "clean":
             truth = noisy
         truth = dataclasses.replace(truth, rows_mix=rows_mix, future=future)
-    if truth.verdict == "clean" and _leaks_with_other_data(case, weights):
-        truth = dataclasses.replace(truth, verdict="cannot-know", kind="other data")
+    if truth.verdict == "clean" and _leaks_otherwise(case, model, weights):
+        truth = dataclasses.replace(truth, verdict="cannot-know", kind="other data or weights")
+    if truth.verdict == "clean" and hides_all_keys(case) and _changes(Comparison(Bench(case, weights, "float64"))):
+        truth = dataclasses.replace(truth, verdict="cannot-know", kind="only 64-bit numbers")
     return truth
 
 
-def _leaks_with_other_data(case: Case, weights: list[Array]) -> bool:
-    """Return whether other tokens leak: a maximum, for example, hides zeros if all results happen to be positive."""
-    comparison = Comparison(Bench(dataclasses.replace(case, seed=case.seed + 1_000_003), weights))
+def _changes(comparison: Comparison) -> bool:
+    """Return whether results are not finite, or change with other content or another amount of padding."""
     changes = (_vary_content(comparison), _vary_count(comparison))
     return not comparison.finite or max(change.perhaps for change in changes) > CLEAN[comparison.bench.dtype]
+
+
+def _cut_lengths(sizes: tuple[int, ...]) -> tuple[int, ...]:
+    """Return at most two timesteps for all rows but the longest: a maximum shows zeros mostly in short rows."""
+    longest = sizes.index(max(sizes))
+    return tuple(size if row == longest else min(size, 2) for row, size in enumerate(sizes))
+
+
+def _leaks_otherwise(case: Case, model: Any, weights: list[Array]) -> bool:
+    """Return whether other tokens, lengths or weights leak: a maximum hides zeros if all results are positive."""
+    for draw in range(DRAWS):
+        lengths = {axis: _cut_lengths(sizes) for axis, sizes in case.lengths.items()} if draw % 2 else case.lengths
+        other = dataclasses.replace(case, seed=case.seed + 1_000_003 * (1 + draw), lengths=lengths)
+        noisy = weights if case.trained or not draw else models.disturb(model, case.seed + 2 + draw)
+        if _changes(Comparison(Bench(other, noisy))):
+            return True
+    return False
 
 
 def clear() -> None:
