@@ -443,7 +443,7 @@ def find_first_difference(
             differences = list(compare_results(old, new, flow, align, tolerance, used))
             if any(difference.counts for difference in differences):
                 differing.append(old)
-            elif old.calls and len(differences) == sum(not is_unused(old, tensor, used) for tensor in old.outputs):
+            elif len(differences) == sum(not is_unused(old, tensor, used) for tensor in old.outputs):
                 equal |= {old.index} if all(_knows_places(tensor, flow) for tensor in old.outputs) else set()
         first = next((entry for entry in differing if equal.isdisjoint(_list_parents(entry))), None)
         if first is not None and ended.issuperset(_list_parents(first)):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any
 
@@ -21,11 +21,15 @@ from maskcli.backends.choice import get_backend
 from maskcli.probes.context import ProbeContext
 from maskcli.probes.variants import resize_shapes
 from maskcli.records.inputs import ModelInput
-from maskcli.trace.changes import CallNumbering, flatten_arguments, number_calls, replace_leaves
+from maskcli.trace.changes import CallNumbering, flatten_arguments, is_graph, number_calls, replace_leaves
 from maskcli.trace.mask_flow import MaskFlow
 from maskcli.trace.recorder import CallRecord, Recording, RunChanges, wrap_changes
 from maskcli.trace.values import get_dtype
 
+MOST_CROPPED = 3
+"""Timesteps that calls take off, at most: a pooling leaves fewer."""
+ARITHMETIC = ("Add", "Maximum", "Minimum", "Subtract")
+"""Operations with indices that may hold the number of timesteps."""
 MOST_CONSTANTS = 8
 """Constants that are cut, at most."""
 
@@ -66,15 +70,15 @@ def run_with_cut_constants(
         The run, and the constants without which it raises; None if it raises in any case.
     """
     timesteps = next(item.valid.shape[1] for item in context.inputs if item.valid is not None)
-    added = _count_added(context.flow, timesteps)
-    sizes = frozenset(timesteps + count for count in (0, *added))
+    added, times = _count_added(context.flow, timesteps), _count_repeats(context.flow, timesteps)
+    sizes = frozenset((timesteps, *(timesteps + count for count in added), *(timesteps * count for count in times)))
     listed = list_constants(context.base, context.flow, sizes) if known is None else known
     if not listed or len(listed) > MOST_CONSTANTS:
         return None
     # A table of as many positions as features is only cut along the first of its axes. Some models also have shapes
     # with timesteps, as arguments of calls.
     for resizes, all_axes in itertools.product((False, True), (True, False)):
-        cut = _Cut(timesteps, span, all_axes, resizes, added)
+        cut = _Cut(timesteps, span, all_axes, resizes, added, times)
         run = cut.run(context, inputs, listed)
         if run.error is not None:
             continue
@@ -96,6 +100,12 @@ def _count_added(flow: MaskFlow, timesteps: int) -> tuple[int, ...]:
     """Return how many timesteps calls add to those of the data, as a prefix does; a pooling leaves fewer."""
     sizes = {valid.shape[1] for valid in flow.valid.values() if valid.ndim > 1}
     return tuple(sorted(size - timesteps for size in sizes if timesteps < size < 2 * timesteps))
+
+
+def _count_repeats(flow: MaskFlow, timesteps: int) -> tuple[int, ...]:
+    """Return how many times as many timesteps as the data calls return, as an upsampling does."""
+    sizes = {valid.shape[1] for valid in flow.valid.values() if valid.ndim > 1}
+    return tuple(sorted(size // timesteps for size in sizes if size > timesteps and size % timesteps == 0))
 
 
 def list_constants(base: Recording, flow: MaskFlow, sizes: AbstractSet[int]) -> list[Constant]:
@@ -176,6 +186,7 @@ class _Cut:
         all_axes: whether a constant is cut along all axes of that size, or only along the first.
         resizes: whether shapes that are arguments of calls get the new size, too.
         added: the numbers of timesteps that calls add to those of the data; axes with these are cut, too.
+        times: how often calls repeat each timestep; axes with as many are cut, too.
     """
 
     timesteps: int
@@ -183,12 +194,15 @@ class _Cut:
     all_axes: bool
     resizes: bool
     added: tuple[int, ...] = ()
+    times: tuple[int, ...] = ()
 
     @property
     def spans(self) -> dict[int, slice]:
         """The timesteps that remain, by the size of the axes that are cut."""
         longer = self.added if self.span.start == 0 else ()
-        return {self.timesteps: self.span, **{self.timesteps + n: slice(0, self.span.stop + n) for n in longer}}
+        spans = {self.timesteps: self.span, **{self.timesteps + n: slice(0, self.span.stop + n) for n in longer}}
+        repeated = {self.timesteps * n: slice(self.span.start * n, self.span.stop * n) for n in self.times}
+        return spans | repeated
 
     def run(self, context: ProbeContext, inputs: Sequence[ModelInput], constants: Sequence[Constant]) -> Recording:
         """Run the model with cut constants."""
@@ -252,3 +266,64 @@ def _set_attribute(constant: Constant, value: Any) -> Iterator[None]:
         yield
     finally:
         constant.owner.__dict__[constant.attribute] = before
+
+
+# Numbers that a graph of one length computed from its number of timesteps when it was built.
+
+Numbers = Mapping[str, Mapping[int, int]]
+"""By call and place among its arguments, other numbers."""
+
+
+def find_last_numbers(context: ProbeContext, timesteps: Mapping[int, int]) -> Numbers:
+    """Return the number of timesteps, or that of the last one, for a run with others, where a graph holds it.
+
+    Such as ``ops.shape(x)[1] - 1 - ops.argmax(...)``, the last valid timestep: the graph holds 5 for six timesteps.
+
+    Args:
+        context: the run with the timesteps that the model was built with.
+        timesteps: the number of timesteps of another run, by that of this one.
+    """
+    moved: dict[int, int] = {}
+    for before, after in timesteps.items():
+        sizes = {valid.shape[1] for valid in context.flow.valid.values() if valid.ndim > 1}
+        cropped = (size - before for size in sizes if before - MOST_CROPPED <= size < before)
+        for count in (0, *_count_added(context.flow, before), *cropped):
+            moved |= {before + count: after + count, before + count - 1: after + count - 1}
+    keys, numbers = number_calls(context.base.entries), dict[str, dict[int, int]]()
+    for entry in context.base.ended:
+        counts = any(
+            id(leaf) in context.flow.derived and get_dtype(leaf).startswith("int")
+            for leaf in entry.args
+            if hasattr(leaf, "shape")
+        )
+        is_node = not entry.code and entry.parent is not None and is_graph(entry.parent.operation)
+        places = {place: moved[leaf] for place, leaf in enumerate(entry.args) if type(leaf) is int and leaf in moved}
+        if places and counts and is_node and entry.type in ARITHMETIC:
+            numbers[keys[entry.index]] = places
+    return numbers
+
+
+@contextlib.contextmanager
+def move_numbers(numbers: Numbers) -> Iterator[None]:
+    """Let runs that are recorded inside compute with other numbers."""
+    with wrap_changes(lambda inner: _MovedRun(inner, numbers)) if numbers else contextlib.nullcontext():
+        yield
+
+
+class _MovedRun:
+    """The changes of one run with other numbers, after other changes of the same run."""
+
+    def __init__(self, inner: RunChanges | None, numbers: Numbers) -> None:
+        self.inner, self.numbers = inner, numbers
+        self.numbering = CallNumbering()
+
+    def begin(self, entry: CallRecord) -> None:
+        """Replace the numbers among the arguments of a call."""
+        if self.inner is not None:
+            self.inner.begin(entry)
+        places = self.numbers.get(self.numbering.add(entry), {})
+        entry.args = tuple(places.get(place, leaf) for place, leaf in enumerate(entry.args)) if places else entry.args
+
+    def end(self, entry: CallRecord, tensors: list[Any]) -> list[Any] | None:
+        """Return the results of a call as they are."""
+        return None if self.inner is None else self.inner.end(entry, tensors)

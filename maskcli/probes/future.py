@@ -24,7 +24,7 @@ from maskcli.probes.intent import Intent, infer_intent, may_be_causal
 from maskcli.probes.local import is_timestepwise
 from maskcli.probes.rounding import allow_one_ulp, estimate_rounding
 from maskcli.probes.substitute import is_steady, name_owner
-from maskcli.probes.variants import compute_in_float64
+from maskcli.probes.variants import choose_moved_weights, compute_in_float32, compute_in_float64, move_weights
 from maskcli.records.evidence import FutureEffect
 from maskcli.records.leak import Probe
 from maskcli.tolerance import ROUNDED_LOOK_AHEAD, Tolerance
@@ -70,6 +70,8 @@ def probe_future(context: ProbeContext, causal: str | None, mixed: bool = False)
     reasons = []
     for inputs, outputs in groups.items():
         measured = _measure(context, inputs, outputs)
+        if not isinstance(measured, str) and not any(matrix.change.any() for matrix in measured[0]):
+            measured = _measure_moved(context, inputs, outputs) or measured
         if isinstance(measured, str):
             reasons.append(measured)
             if causal is not None:
@@ -168,6 +170,19 @@ def _measure(
         make_timestep_matrix(output, trials, pair, *tolerance.of(0, output.position)) for output, pair in pairs_of
     ]
     return matrices, tolerance
+
+
+def _measure_moved(
+    context: ProbeContext, inputs: tuple[int, ...], outputs: list[TimedOutput]
+) -> tuple[list[TimestepMatrix], Tolerance] | None:
+    """Measure a model again with noise on its weights, where no timestep changes anything; None if that fails too.
+
+    The weights of a new model may take off everything that the data adds, as a difference from a scale of 1 does.
+    """
+    with compute_in_float32(context.model), move_weights(context.model, choose_moved_weights(context.model), 1):
+        moved = _run_again(context)
+        measured = "another run" if moved is None else _measure(moved, inputs, outputs)
+    return None if isinstance(measured, str) else measured
 
 
 def _make_effects(

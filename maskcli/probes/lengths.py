@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from maskcli.errors import summarize_error
 from maskcli.inputs.arguments import select_rows
 from maskcli.probes.compare import find_first_difference, pair_calls
-from maskcli.probes.constants import Constant, run_with_cut_constants
+from maskcli.probes.constants import Constant, find_last_numbers, move_numbers, run_with_cut_constants
 from maskcli.probes.context import ProbeContext, ProbeResult, find_padding_side, make_context, make_probe
 from maskcli.probes.local import is_timestepwise
 from maskcli.probes.places import get_wrapped_model, isolate_timesteps, take_places
@@ -33,6 +33,9 @@ from maskcli.trace.values import is_float
 
 COLUMNS = 4
 """Columns of padding that are added: a multiple of the common strides of pooling."""
+
+COPIES = (1, 2, 4, 8)
+"""How often a timestep with padding inside is repeated as a row of its own; the first number that runs is taken."""
 
 MOST_GROUPS = 8
 """Different lengths of which rows are run without their padding, at most."""
@@ -145,15 +148,17 @@ def run_at_length(context: ProbeContext, inputs: Sequence[ModelInput]) -> tuple[
     A model of a fixed length may have shapes of that length as arguments of its calls; if it does not run, these get
     the new length. The second result is True for such a run.
     """
-    run = context.run.vary(inputs)
-    if run.error is None and not (has_fixed_length(context) and _keeps_length(context, run, inputs)):
-        return run, False
     timesteps = {
         old.values.shape[1]: new.values.shape[1]
         for old, new in zip(context.inputs, inputs, strict=True)
         if old.valid is not None
     }
-    with resize_shapes(context.model, timesteps):
+    numbers = find_last_numbers(context, timesteps) if has_fixed_length(context) else {}
+    with move_numbers(numbers):
+        run = context.run.vary(inputs)
+    if run.error is None and not (has_fixed_length(context) and _keeps_length(context, run, inputs)):
+        return run, bool(numbers)
+    with resize_shapes(context.model, timesteps), move_numbers(numbers):
         resized = context.run.vary(inputs)
     if resized.error is None and not _keeps_length(context, resized, inputs):
         return resized, True
@@ -378,22 +383,35 @@ class LengthProbes:
         return self._probe_isolated() or self._probe_wrapped()
 
     def _probe_isolated(self) -> list[ProbeResult]:
-        """Run the model on timesteps as rows of their own, as far as it takes a single timestep."""
-        inputs = isolate_timesteps(self.context.inputs, self.context.relevant)
-        if inputs is None or find_fixed_batch(self.context.model) is not None:
+        """Run the model on timesteps as rows of their own, repeated as often as its windows need."""
+        run = self._run_once("inside", self._run_isolated)
+        if run is None:
             return []
-        run = self._run_once("inside", lambda: ModelRun(self.context.model, inputs))
-        if run.recording.error is not None or len(run.recording.entries) != len(self.context.base.entries):
-            return []
-        if loses_all_timesteps(self.context.base, run.recording):
-            return []  # A single timestep is less than the window of a convolution.
-        context = make_context(run, np.full(len(inputs[0].values), self.context.labels[0]))
+        context = make_context(run, np.full(len(run.inputs[0].values), self.context.labels[0]))
         results = _compare_alone(context, self._run_once("inside alone", lambda: run_rows_alone(context)))
         entries = self.context.base.entries
         return [
             dataclasses.replace(result, first=None if result.first is None else entries[result.first.index])
             for result in results
         ]
+
+    def _run_isolated(self) -> ModelRun | None:
+        """Run the model on rows of a timestep each, in as few copies as possible; None if it takes none of these."""
+        if find_fixed_batch(self.context.model) is not None:
+            return None
+        lengths = [
+            item.valid.shape[1] for item in self.context.inputs if item.cells is not None and item.valid is not None
+        ]
+        for copies in (*COPIES, *lengths[:1]):  # The last is the only number that a model of fixed length takes.
+            inputs = isolate_timesteps(self.context.inputs, self.context.relevant, copies)
+            run = None if inputs is None else ModelRun(self.context.model, inputs)
+            if run is None:
+                return None
+            if run.recording.error is not None or len(run.recording.entries) != len(self.context.base.entries):
+                continue
+            if not loses_all_timesteps(self.context.base, run.recording):
+                return run
+        return None
 
     def _probe_wrapped(self) -> list[ProbeResult]:
         """Run the models inside of ``TimeDistributed`` on timesteps as rows, if all padding inside goes into these."""

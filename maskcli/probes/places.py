@@ -17,8 +17,10 @@ MOST_TIMESTEPS = 16
 """Timesteps with padding inside that are run as rows of their own, at most."""
 
 
-def isolate_timesteps(inputs: Sequence[ModelInput], relevant: Bools) -> tuple[ModelInput, ...] | None:
-    """Return rows of a single timestep each, such as documents of one sentence; None if no timestep has padding inside.
+def isolate_timesteps(inputs: Sequence[ModelInput], relevant: Bools, copies: int = 1) -> tuple[ModelInput, ...] | None:
+    """Return rows of a timestep each, such as documents of one sentence; None if no timestep has padding inside.
+
+    Each row repeats its timestep, where ``copies`` is not 1: a convolution needs as many as its window has.
 
     Of many timesteps, ``MOST_TIMESTEPS`` are chosen, with as many different lengths as there are.
     """
@@ -30,19 +32,24 @@ def isolate_timesteps(inputs: Sequence[ModelInput], relevant: Bools) -> tuple[Mo
     rows, timesteps = _choose_timesteps(first.cells, first.valid & relevant[:, None])
     if not len(rows) or first.cells[rows, timesteps].all():
         return None
-    return tuple(_take_timesteps(model_input, rows, timesteps) for model_input in inputs)
+    return tuple(_take_timesteps(model_input, rows, timesteps, copies) for model_input in inputs)
 
 
-def _take_timesteps(model_input: ModelInput, rows: NDArray[np.intp], timesteps: NDArray[np.intp]) -> ModelInput:
-    """Return timesteps of rows as rows of one timestep; whole rows of an input without validity."""
+def _take_timesteps(
+    model_input: ModelInput, rows: NDArray[np.intp], timesteps: NDArray[np.intp], copies: int
+) -> ModelInput:
+    """Return timesteps of rows as rows of copies of it; whole rows of an input without validity."""
     if model_input.valid is None:
         return dataclasses.replace(model_input, values=model_input.values[rows])
-    cells = None if model_input.cells is None else model_input.cells[rows, timesteps][:, None]
+
+    def take(values: NDArray[Any]) -> NDArray[Any]:
+        return values[rows, timesteps][:, None].repeat(copies, axis=1)
+
     return dataclasses.replace(
         model_input,
-        values=model_input.values[rows, timesteps][:, None],
-        valid=model_input.valid[rows, timesteps][:, None],
-        cells=cells,
+        values=take(model_input.values),
+        valid=take(model_input.valid),
+        cells=None if model_input.cells is None else take(model_input.cells),
     )
 
 

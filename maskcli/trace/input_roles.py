@@ -193,7 +193,9 @@ def _has_masking(model: Any) -> bool:
 
 def _find_single_structure(model: Any, model_input: ModelInput) -> None:
     """Let a subclassed model be called with a dict of its only input if it takes that, and no array."""
-    if model.built:
+    import keras
+
+    if model.built or isinstance(model, keras.Sequential):
         return
     row = [select_rows(model_input, slice(0, 1))]
     if record_run(model, pack_arguments(model, row)).error is None:

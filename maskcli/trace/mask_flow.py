@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from maskcli.backends.arrays import as_array
 from maskcli.records.arrays import Bools
@@ -130,8 +130,22 @@ def _follow_padding(flow: MaskFlow, entry: CallRecord) -> None:
             flow.pooled.discard(id(tensor))
             if id(tensor) not in flow.positions.guessed:
                 flow.exact.add(id(tensor))
+            continue
+        repeated = _find_repeated_timesteps(flow, entry, tensor)
+        if repeated is not None:
+            flow.valid[id(tensor)] = flow.valid[id(repeated)]
+            flow.exact.update({id(tensor)} if id(repeated) in flow.exact else ())
         elif any(flow.positions.is_pooled(tensor, len(truth)) for truth in flow.truths):
             flow.pooled.add(id(tensor))
+
+
+def _find_repeated_timesteps(flow: MaskFlow, entry: CallRecord, tensor: Any) -> Any | None:
+    """Return the input that has the same timesteps as a result ``(batch, timesteps)``, some of them several times.
+
+    Their labels look like those of flattened features, of which each timestep has several.
+    """
+    sources = (x for x in entry.inputs if id(x) in flow.valid and flow.valid[id(x)].shape == tuple(tensor.shape))
+    return next((x for x in sources if flow.positions.have_same_labels(x, tensor)), None)
 
 
 def _follow_call_masks(flow: MaskFlow, entry: CallRecord) -> None:
@@ -160,7 +174,9 @@ def _find_earlier_loss(flow: MaskFlow, entry: CallRecord) -> LostMask | None:
     """Return the mask that an earlier call lost, of an input without one; of attention, rather that of its keys."""
     bare = [tensor for tensor, mask in zip(entry.inputs, entry.carried_padding, strict=True) if mask is None]
     if is_attention(entry):  # Padded keys change results, padded queries do not.
-        bare.sort(key=lambda tensor: tensor is entry.inputs[0])
+        # Arguments that are passed by name are among the inputs in the order of their names.
+        query = entry.kwargs.get("query", entry.inputs[0])
+        bare.sort(key=lambda tensor: tensor is query)
     return _first(flow.lost[id(tensor)] for tensor in bare if id(tensor) in flow.lost)
 
 
@@ -241,8 +257,18 @@ def _forwards_masks(entry: CallRecord) -> bool:
 def _follow_removals(flow: MaskFlow, entry: CallRecord) -> None:
     """Find inputs that carried a mask before the call and carry none after it, as of ``MultiHeadAttention``."""
     for tensor, mask, removed in zip(entry.inputs, entry.carried_padding, entry.taken_off, strict=False):
-        if removed and mask is not None and id(tensor) not in flow.lost:
+        earlier = flow.lost.get(id(tensor))
+        # The call inside of this one has taken it off; a repair may have given it the mask again since an earlier one.
+        if removed and mask is not None and not (earlier is not None and _is_made_by(earlier.at, entry)):
             flow.lost[id(tensor)] = LostMask(entry, mask, flow.masked_by.get(id(tensor)))
+
+
+def _is_made_by(call: CallRecord, entry: CallRecord) -> bool:
+    """Return whether a call is made in the code of another one, directly or not."""
+    parent = call.parent
+    while parent is not None and parent is not entry:
+        parent = parent.parent
+    return parent is entry
 
 
 def _find_pairs(flow: MaskFlow, entry: CallRecord) -> None:

@@ -92,7 +92,16 @@ def find_model_outputs(runs: RunCache, inputs: Sequence[ModelInput]) -> list[Mod
 
 
 def find_fixed_batch(model: Any) -> int | None:
-    """Return the fixed batch size of a model, such as one with states; None if it takes any."""
+    """Return the fixed batch size of a model, such as one with states; None if it takes any.
+
+    Keras builds a ``Sequential`` without an input for the batch that it is first called with, and takes others, too.
+    """
+    import keras
+
+    if isinstance(model, keras.Sequential) and not any(
+        getattr(part, "stateful", False) for part in model._flatten_layers()
+    ):
+        return None
     sizes = (tensor.shape[0] for tensor in getattr(model, "inputs", None) or ())
     return next((int(size) for size in sizes if size is not None), None)
 
@@ -131,6 +140,8 @@ def _make_output(run: Run, name: str, tensor: Any) -> OutputEvidence:
     has_padding = valid is not None and not valid.all()
     if lost is not None and not has_padding and tuple(tensor.shape[: lost.mask.ndim]) != lost.mask.shape:
         lost = None  # A result for each span, say, which has no timesteps that a mask could mark.
+    if len(run.flow.positions.find_time_axes(tensor) - {0}) > 1:
+        lost = None  # A result for each pair of timesteps, of which a mask (batch, timesteps) could mark one only.
     again = () if lost is None else lost.again
     return OutputEvidence(
         name=name,

@@ -73,6 +73,11 @@ class Positions:
         # Flattened features of timesteps, (batch, timesteps * features), are features of the row.
         return (rank == 2 and is_float(tensor)) or not any(self.cells.find_time_axes(layer) for layer in labels)
 
+    def have_same_labels(self, first: Any, second: Any) -> bool:
+        """Return whether two tensors, of which one may have axes of size 1, hold the same timesteps in all places."""
+        layers = [[layer.ravel() for layer in self.get_labels(tensor)] for tensor in (first, second)]
+        return bool(layers[1]) and all(any(np.array_equal(a, b) for a in layers[0]) for b in layers[1])
+
     def find_time_axes(self, tensor: Any) -> frozenset[int]:
         """Return the axes of a tensor along which the timestep changes, in any of its layers."""
         labels = self.get_labels(tensor)

@@ -522,3 +522,26 @@ def test_look_ahead_below_rounding_is_measured_exactly() -> None:
     assert effect.looks_ahead
     assert str(effect.first_call).startswith("attention")
     assert 0 < effect.max_abs_change < 1e-8
+
+
+class Shrink(layers.Layer):
+    """Takes its input off itself, times a scale that is 1 in a new model."""
+
+    def build(self, shape: Any) -> None:
+        self.scale = self.add_weight(shape=(shape[-1],), initializer="ones")
+
+    def call(self, x: Any) -> Any:
+        return x - self.scale * x
+
+
+@pytest.mark.parametrize("backwards", [True, False])
+def test_new_weights_that_hide_the_data_are_moved(backwards: bool) -> None:
+    """A new model whose results are the same for all data would look causal."""
+
+    def body(x: Any) -> Any:
+        x = Shrink()(x)
+        if backwards:
+            x = ops.flip(layers.GRU(3, return_sequences=True)(ops.flip(x, axis=1)), axis=1)
+        return layers.Dense(2)(x)
+
+    assert find_effect(make_model(body, mask_zero=False)).looks_ahead is backwards
