@@ -42,6 +42,11 @@ SMALL_LEAK = Threshold(
     "Multiple of the tolerance up to which a leak must also be one in float64.",
     "A maximum over padded timesteps scales numbers before they cancel: these round another way, by a few ulp.",
 )
+LEAST_LEAK = Threshold(
+    4.0,
+    "Units in the last place of a result from which a change in float64 is a leak, where float32 may only round.",
+    "A softmax by hand that adds 1e-7 to its sum follows the scores of padding by one unit or two.",
+)
 REPAIR_CHANGE = Threshold(
     1e-5,
     "Relative change of the results of rows without padding that a repair may cause.",
@@ -77,6 +82,11 @@ LEAST_SCALE = Threshold(
     1e-3,
     "Part of the largest feature of an output that a feature counts for, at least, when its rounding error is judged.",
     "A feature that is zero but for the rounding of numbers as large as the others would always be uncertain.",
+)
+ZERO_IN_FLOAT64 = Threshold(
+    1e-12,
+    "Largest result in float64 that is zero but for rounding, so that no leak is hidden in it.",
+    "Float64 rounds numbers near 1 by 1e-16; features and weights are far larger than 1e-12.",
 )
 HALF_RESULT = Threshold(
     0.02,

@@ -9,6 +9,7 @@ clean if the probes that ran can see both kinds of leaks: by the content of padd
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
@@ -22,7 +23,7 @@ from maskcli.errors import summarize_error
 from maskcli.inputs.arguments import select_rows
 from maskcli.probes.added_padding import add_padding, uses_mask
 from maskcli.probes.compare import compare_outputs, find_validity_of_pair, pair_calls
-from maskcli.probes.content import fill_with_content
+from maskcli.probes.content import cut_rows, fill_with_content
 from maskcli.probes.context import (
     LEFT_OUT,
     ProbeContext,
@@ -56,7 +57,7 @@ from maskcli.probes.variants import (
 from maskcli.records.arrays import Bools, Ints
 from maskcli.records.inputs import ModelInput
 from maskcli.records.leak import Leak, Probe, WeightsKind
-from maskcli.tolerance import DOUBTFUL, HALF_RESULT, SMALL_LEAK, Tolerance
+from maskcli.tolerance import DOUBTFUL, HALF_RESULT, LEAST_LEAK, SMALL_LEAK, Tolerance
 from maskcli.trace.outputs import find_fixed_batch
 from maskcli.trace.recorder import CallRecord, Recording
 from maskcli.trace.rerun import make_noise, replace_padding
@@ -70,6 +71,10 @@ MUCH_PADDING = 32
 """Padded timesteps of which random numbers of one sign are enough: some of them exceed all valid ones."""
 MOST_MOVED_ROWS = 8
 """Rows that run with other weights before all probes do."""
+SHORT_ROWS = (2, 3)
+"""Valid timesteps of rows that are cut."""
+SMALL_STEPS = (0.01, 0.1, 0.5)
+"""Parts of the way to other values at padding that confirm a gradient: the smallest may be lost in rounding."""
 BOTH_SIGNS = (1, -1)
 """Factors of the noise at padding: a maximum only shows numbers that are larger than the valid ones."""
 MANY_UNITS = 16
@@ -111,6 +116,7 @@ class _Probed:
         replaced: the run with other values at padding, if there are rows without a valid timestep.
         entries: by call, the change of its own result; only measured if a probe leaks.
         gap: the kind of leak that no probe could see, as a reason; None if there is none.
+        cleared: whether changes that float64 showed to be rounding do not count as leaks.
     """
 
     context: ProbeContext
@@ -118,6 +124,7 @@ class _Probed:
     replaced: Recording | None = None
     entries: dict[str, float] = dataclasses.field(default_factory=dict)
     gap: str | None = None
+    cleared: bool = False
 
     @property
     def leaks(self) -> bool:
@@ -179,8 +186,38 @@ def _judge(context: ProbeContext) -> LeakResult:
                 if noisy is not None:
                     return _conclude(context, first, noisy, "noisy")
     decided = _decide_in_float64(context, best)
+    shorter = None if decided.leaks else _probe_short_rows(context, decided)
+    if shorter is not None:
+        return _conclude(context, first, shorter)
     undefined = _describe_undefined(context)
     return _conclude(context, first, decided if undefined is None else dataclasses.replace(decided, gap=undefined))
+
+
+def _probe_short_rows(context: ProbeContext, probed: _Probed) -> _Probed | None:
+    """Probe rows with few valid timesteps, where other values at padding have an effect that no data can have.
+
+    A maximum shows padding only if all valid timesteps are smaller, which is rare in long rows. Returns None without a
+    leak.
+    """
+    if not any(result.probe.why == _FIXED_CONTENT for result in probed.results):
+        return None
+    for length in SHORT_ROWS:
+        inputs = cut_rows(context.inputs, length)
+        run = None if inputs is None else ModelRun(context.model, inputs)
+        if run is None or run.recording.error is not None or not _is_finite_alike(context.base, run.recording):
+            continue
+        shorter = make_context(run, context.labels, context.quick)
+        again = _probe(shorter) if pair_calls(context.base, run.recording) else None
+        if again is not None and again.results and _exclude_rounding(shorter, again).leaks:
+            why = f"in rows that were cut to {length} valid timesteps"
+            marked = (
+                dataclasses.replace(result, probe=dataclasses.replace(result.probe, why=why))
+                if result.probe.leaks
+                else result
+                for result in again.results
+            )
+            return dataclasses.replace(again, results=tuple(marked))
+    return None
 
 
 def _describe_undefined(context: ProbeContext) -> str | None:
@@ -214,12 +251,13 @@ def _decide_in_float64(context: ProbeContext, probed: _Probed) -> _Probed:
     """Return the probes in float64 where rounding in float32 may hide a leak; else the probes, none of which leaks."""
     uncertain = probed.gap is not None and probed.gap.startswith(_UNCERTAIN)
     doubtful = _find_doubtful_change(probed)
-    if not uncertain and not doubtful:
+    if probed.cleared or (not uncertain and not doubtful):
         return probed
     with get_backend().allow_float64(), compute_in_float64(context.model), name_step("float64"):
         again = _probe_in_float64(context)
     # The rounding of float32 is gone in float64; a leak is as large as it was.
-    if again is not None and (uncertain or (again.leaks and _find_largest_change(again) > doubtful)):
+    limit = max(doubtful, _find_least_leak(probed))
+    if again is not None and (uncertain or (again.leaks and _find_largest_change(again) > limit)):
         return again
     return probed
 
@@ -227,8 +265,9 @@ def _decide_in_float64(context: ProbeContext, probed: _Probed) -> _Probed:
 def _exclude_rounding(context: ProbeContext, probed: _Probed) -> _Probed:
     """Return the probes in float64 if those that leak show no more than rounding; else the probes."""
     leaking = [result.probe for result in probed.results if result.probe.leaks]
-    small = [probe for probe in leaking if (probe.max_abs_change or 0.0) <= SMALL_LEAK.value * (probe.tolerance or 0.0)]
-    if not leaking or len(small) < len(leaking):
+    # A gradient is no change of a result: where results change, these decide.
+    changes = [probe for probe in leaking if probe.name != "gradient"] or leaking
+    if not leaking or not all(_may_be_rounding(probe, probed) for probe in changes):
         return probed
     with get_backend().allow_float64(), compute_in_float64(context.model), name_step("float64"):
         again = _probe_in_float64(context)
@@ -236,9 +275,30 @@ def _exclude_rounding(context: ProbeContext, probed: _Probed) -> _Probed:
         # Code that names float32 does not run in float64. Rows without their padding show every leak.
         alone = next(result.probe for result in probed.results if result.probe.name == "alone")
         return _clear_probes(probed) if alone.applicable and not alone.leaks else probed
-    if again.leaks and _find_largest_change(again) > DOUBTFUL.value * _find_largest_change(probed):
+    limit = max(DOUBTFUL.value * _find_largest_change(probed), _find_least_leak(probed))
+    if again.leaks and _find_largest_change(again) > limit:
         return probed
     return _clear_probes(again)
+
+
+def _find_least_leak(probed: _Probed) -> float:
+    """Return the change in float64 that is no leak yet: a few units in the last place that the model itself has.
+
+    A softmax by hand that adds 1e-7 to its sum depends on the largest score of padding by as little.
+    """
+    replace = next((result.probe for result in probed.results if result.probe.name == "replace"), None)
+    return 0.0 if replace is None or not replace.applicable else LEAST_LEAK.value * (replace.tolerance or 0.0)
+
+
+def _may_be_rounding(probe: Probe, probed: _Probed) -> bool:
+    """Return whether a probe that leaks changes results by so little that float64 must confirm it.
+
+    Other values at padding round in the same way, unless they are added to valid ones and subtracted again: then the
+    result carries the rounding of larger numbers, which the tolerance of the other probes was measured with.
+    """
+    probes = [probe] if probe.name == "gradient" else [result.probe for result in probed.results]
+    limits = [item.tolerance or 0.0 for item in probes if item is probe or item.name != "gradient"]
+    return (probe.max_abs_change or 0.0) <= SMALL_LEAK.value * max(limits)
 
 
 def _clear_probes(probed: _Probed) -> _Probed:
@@ -246,7 +306,7 @@ def _clear_probes(probed: _Probed) -> _Probed:
     probes = [dataclasses.replace(result.probe, leaks=False, first_call=None) for result in probed.results]
     pairs = zip(probed.results, probes, strict=True)
     results = tuple(dataclasses.replace(result, first=None, probe=probe) for result, probe in pairs)
-    return dataclasses.replace(probed, results=results, entries={})
+    return dataclasses.replace(probed, results=results, entries={}, cleared=True)
 
 
 def _find_doubtful_change(probed: _Probed) -> float:
@@ -260,7 +320,10 @@ def _find_doubtful_change(probed: _Probed) -> float:
 
 
 def _find_largest_change(probed: _Probed) -> float:
-    return max(result.probe.max_abs_change or 0.0 for result in probed.results if result.probe.leaks)
+    """Return the largest change of a probe that leaks; the derivative of a gradient only where no result changes."""
+    leaking = [result.probe for result in probed.results if result.probe.leaks]
+    changes = [probe for probe in leaking if probe.name != "gradient"] or leaking
+    return max(probe.max_abs_change or 0.0 for probe in changes)
 
 
 def _probe_precisely(context: ProbeContext, first: _Probed) -> _Probed:
@@ -444,7 +507,8 @@ def _conclude(context: ProbeContext, first: _Probed, shown: _Probed, weights: We
     results = [_move_result(result, shown.context, context) for result in shown.results]
     context = show_calls(context, [call for result in results for call in result.calls])
     probes = name_first_calls(context, results)
-    leak = dataclasses.replace(_make_leak(probes, shown, weights), late_masks=_find_late_masks(context, shown.context))
+    late = () if weights == "as-loaded" else _find_late_masks(context, shown.context)  # Of the same rows.
+    leak = dataclasses.replace(_make_leak(probes, shown, weights), late_masks=late)
     return LeakResult(leak, context, context, first.replaced)
 
 
@@ -483,7 +547,9 @@ def _make_leak(probes: tuple[Probe, ...], shown: _Probed, weights: WeightsKind) 
     """Return the verdict of the probes."""
     leaking = [probe for probe in probes if probe.leaks]
     # A gradient is no change of an output, and so has no part in the largest change.
-    changes = [probe.max_abs_change or 0.0 for probe in probes if probe.name != "gradient" and not probe.why]
+    changes = [
+        probe.max_abs_change or 0.0 for probe in probes if probe.name != "gradient" and (probe.leaks or not probe.why)
+    ]
     largest = max(changes, default=0.0)
     if not leaking:
         leaks = None if shown.gap is not None else False
@@ -554,6 +620,8 @@ def _probe(context: ProbeContext) -> _Probed:
     if not isinstance(sources, str) and sources.fixed:
         by_content = [_discount_fixed(result) for result in by_content]
     results = (by_content[0], *by_length, by_content[1])
+    if not isinstance(sources, str) and not any(result.probe.leaks for result in results[:-1]):
+        results = (*results[:-1], _confirm_gradient(context, sources, results[-1]))
     context = show_calls(context, [call for result in results for call in result.calls])
     return _finish(context, results, sources, alone, replaced, lengths.covers_places)
 
@@ -798,8 +866,27 @@ def _probe_replace(
     return dataclasses.replace(result, fixed_content=True), run
 
 
-def _record_replaced(context: ProbeContext, sources: PaddingSources, sign: int) -> Recording:
-    """Return a run with other values at padding, which are random but for their ``sign``."""
+def _confirm_gradient(context: ProbeContext, sources: PaddingSources, gradient: ProbeResult) -> ProbeResult:
+    """Return the probe of the gradient, which leaks only if small steps at padding change a result.
+
+    Where padding ties for a maximum, the derivatives of two maxima over it may take different ones of the equal values,
+    so that they do not cancel although the maxima do.
+    """
+    if not gradient.probe.leaks:
+        return gradient
+    with name_step("gradient"):
+        for step, sign in itertools.product(SMALL_STEPS, BOTH_SIGNS):
+            moved = _record_replaced(context, sources, sign, step)
+            if moved.error is not None or make_probe("replace", context, moved, context.align()).probe.leaks:
+                return gradient
+    return dataclasses.replace(gradient, probe=dataclasses.replace(gradient.probe, leaks=False, first_call=None))
+
+
+def _record_replaced(context: ProbeContext, sources: PaddingSources, sign: int, step: float | None = None) -> Recording:
+    """Return a run with other values at padding, which are random but for their ``sign``.
+
+    With a ``step``, they are the values of the run, moved by this part of the way to the random ones.
+    """
     rng = np.random.default_rng(0)
 
     def alter(entry: CallRecord, tensors: list[Any]) -> list[Any] | None:
@@ -807,10 +894,11 @@ def _record_replaced(context: ProbeContext, sources: PaddingSources, sign: int) 
             return None
         valid = sources.calls[entry.index]
         replaced = replace_padding(tensors[0], valid, rng)
-        return [replaced if sign > 0 else _negate_padding(replaced, valid), *tensors[1:]]
+        signed = replaced if sign > 0 else _negate_padding(replaced, valid)
+        return [signed if step is None else _move_padding(tensors[0], signed, valid, step), *tensors[1:]]
 
     inputs = tuple(
-        _replace_features(model_input, model_input.valid, sign, rng)
+        _replace_features(model_input, model_input.valid, sign, rng, step)
         if position in sources.inputs and model_input.valid is not None
         else model_input
         for position, model_input in enumerate(context.inputs)
@@ -818,23 +906,38 @@ def _record_replaced(context: ProbeContext, sources: PaddingSources, sign: int) 
     return context.run.vary(inputs, alter=alter)
 
 
-def _replace_features(model_input: ModelInput, valid: Bools, sign: int, rng: np.random.Generator) -> ModelInput:
+def _replace_features(
+    model_input: ModelInput, valid: Bools, sign: int, rng: np.random.Generator, step: float | None = None
+) -> ModelInput:
     places = valid if model_input.cells is None else model_input.cells
-    noise = make_noise(model_input.values, ~places, rng)
+    values, noise = model_input.values, make_noise(model_input.values, ~places, rng)
     spread = places.reshape(*places.shape, *[1] * (noise.ndim - places.ndim))
-    return dataclasses.replace(model_input, values=noise if sign > 0 else np.where(spread, noise, -noise))
+    signed = noise if sign > 0 else np.where(spread, noise, -noise)
+    if step is not None:
+        signed = np.where(spread, values, values + step * (signed - values)).astype(values.dtype)
+    return dataclasses.replace(model_input, values=signed)
 
 
 def _negate_padding(tensor: Any, valid: Bools) -> Any:
     """Return a tensor with the other sign at padding, under the same mask."""
+    return _join_padding(tensor, -tensor, valid)
+
+
+def _move_padding(tensor: Any, target: Any, valid: Bools, step: float) -> Any:
+    """Return a tensor that is nearer to another one at padding, by a part of the way, under the same mask."""
+    return _join_padding(tensor, tensor + step * (target - tensor), valid)
+
+
+def _join_padding(tensor: Any, padding: Any, valid: Bools) -> Any:
+    """Return a tensor with other values at padding, under the same mask."""
     import keras
 
     spread = valid.reshape(*valid.shape, *[1] * (len(tensor.shape) - valid.ndim))
-    negated = keras.ops.where(spread, tensor, -tensor)
+    joined = keras.ops.where(spread, tensor, padding)
     mask = get_keras_mask(tensor)
     if mask is not None:
-        set_keras_mask(negated, mask)
-    return negated
+        set_keras_mask(joined, mask)
+    return joined
 
 
 def _changes_mask(base: Recording, replaced: Recording, first: CallRecord | None) -> bool:

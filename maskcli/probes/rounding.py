@@ -17,13 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskcli.probes.compare import Alignment, align_results, hides_leaks, pair_calls, pair_results, share_scales
-from maskcli.tolerance import MONTE_CARLO_MARGIN, Tolerance, bound_sum_error
+from maskcli.tolerance import MONTE_CARLO_MARGIN, ZERO_IN_FLOAT64, Tolerance, bound_sum_error
 from maskcli.trace.mask_flow import MaskFlow
 from maskcli.trace.recorder import CallRecord, Recording
 from maskcli.trace.rerun import RoundingErrors
 from maskcli.trace.run import ModelRun, list_output_tensors
 from maskcli.trace.steps import name_step
-from maskcli.trace.values import get_ulp
+from maskcli.trace.values import get_dtype, get_ulp
 
 
 def allow_one_ulp(entries: Sequence[CallRecord], data: Iterable[Any] = ()) -> Tolerance:
@@ -137,9 +137,16 @@ def find_uncertain_outputs(base: Recording, flow: MaskFlow, align: Alignment, to
     for position, (name, tensor) in enumerate(list_output_tensors(base.output)):
         floor = tolerance.by_feature.get((0, position))
         aligned = align_results(tensor, flow.valid.get(id(tensor)), tensor, align) if floor else None
-        if floor and aligned is not None and hides_leaks(aligned.size_by_feature, floor):
+        if not floor or aligned is None or _is_zero(tensor, aligned.size_by_feature):
+            continue
+        if hides_leaks(aligned.size_by_feature, floor):
             names.append(name)
     return tuple(names)
+
+
+def _is_zero(tensor: Any, sizes: NDArray[np.float64]) -> bool:
+    """Return whether a result in float64 is nothing but the rounding of numbers that cancel."""
+    return get_dtype(tensor) == "float64" and bool(sizes.max(initial=0.0) < ZERO_IN_FLOAT64.value)
 
 
 def _measure_floors(
