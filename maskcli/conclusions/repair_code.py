@@ -114,6 +114,13 @@ MATRIX = """class Masked{type}({base}):
         x = (x - mean) * ops.rsqrt(variance + self.epsilon)
         x = x * self.gamma if self.scale else x
         return x + self.beta if self.center else x"""
+COPIED = """class Copied(keras.layers.Layer):
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.supports_masking = True
+
+    def call(self, x):
+        return keras.ops.copy(x)"""
 JOIN_MASKS = """class Masked{type}({base}):
     def compute_mask(self, inputs, mask=None):
         masks = [item for item in mask or [] if item is not None]

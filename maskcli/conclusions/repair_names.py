@@ -6,7 +6,7 @@ import ast
 import inspect
 import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from maskcli.inputs.arguments import read_input_specs
@@ -16,7 +16,8 @@ from maskcli.records.arrays import Bools
 from maskcli.records.inputs import is_same_validity
 from maskcli.trace.changes import flatten_arguments, is_graph, is_layer
 from maskcli.trace.locations import find_input_names
-from maskcli.trace.recorder import CallRecord, get_code, list_parameters
+from maskcli.trace.recorder import CallRecord, convert_mask, get_code, list_parameters
+from maskcli.trace.values import get_dtype
 
 
 def name_layer(entry: CallRecord) -> str:
@@ -91,7 +92,7 @@ def write_mask(look: ChangedModel, entry: CallRecord, origin: MaskOrigin) -> str
     """Return the expression of a mask in the code that makes a call."""
     if origin.kind == "input":
         is_inside = entry.parent is not None and entry.parent.parent is not None
-        inside = _write_argument(look, entry.parent, origin.position) if is_inside else None
+        inside = name_input_argument(look, entry.parent, origin.position) if is_inside else None
         return inside or write_input(look, origin.position, entry)
     if origin.kind == "values":
         return _write_values_mask(look, origin, entry)
@@ -123,18 +124,21 @@ def _name_received(entry: CallRecord, tensor: Any) -> str | None:
 
 
 def name_mask_argument(
-    look: ChangedModel, owner: CallRecord, origin: MaskOrigin, valid: Bools | None = None
+    look: ChangedModel,
+    owner: CallRecord,
+    origin: MaskOrigin,
+    valid: Bools | None = None,
+    repaired: CallRecord | None = None,
+    taken: Collection[str] = (),
 ) -> tuple[str, str]:
     """Return the argument in which Keras passes a mask to the code of a layer, and the mask as an expression.
 
-    A layer that is called with several tensors receives the mask of ``values`` as ``values_mask``; one that is called
-    with a list of tensors, a list of masks. A new argument has a name that the code does not use for a mask yet.
+    The layer is an ``owner`` in the model, and maybe receives its masks only in the ``repaired`` one. A layer that is
+    called with several tensors receives the mask of ``values`` as ``values_mask``; one that is called with a list of
+    tensors, a list of masks. A new argument has none of the names that are ``taken``.
     """
     if origin.kind != "arriving":
-        takes_list = bool(owner.args) and isinstance(owner.args[0], (list, tuple))
-        takes_mask = ("mask" in owner.accepts and not takes_list) or owner.type == "Lambda"
-        argument = "mask" if takes_mask else "padding_mask"
-        return argument, argument
+        return _name_new_argument(owner, taken)
     names = list_parameters(type(owner.operation).call)
     leaves = [flatten_arguments(argument) for argument in owner.args]
     keywords = [flatten_arguments(argument) for name, argument in owner.kwargs.items() if name != "mask"]
@@ -142,9 +146,10 @@ def name_mask_argument(
     wanted = origin.argument
     if wanted is None and with_tensors > 1 and "mask" not in owner.mask_tensors:
         flattened = [leaf for flat in leaves for leaf in flat]
-        wanted = _find_masked_leaf(owner, flattened)
-        if wanted is None:  # Another repair lets it carry its mask.
-            wanted = next((place for place, leaf in enumerate(flattened) if id(leaf) in look.flow.valid), None)
+        passed = _find_passed_mask(owner, valid) if _find_masked_leaf(owner, flattened) is None else None
+        if passed is not None:
+            return passed
+        wanted = _find_wanted_leaf(look, owner, repaired, flattened)
     if wanted is None:
         return "mask", _name_in_list(look, owner, valid)
     before = 0
@@ -157,10 +162,40 @@ def name_mask_argument(
     return "mask", "mask"
 
 
+def _find_wanted_leaf(
+    look: ChangedModel, owner: CallRecord, repaired: CallRecord | None, leaves: Sequence[Any]
+) -> int | None:
+    """Return the place of the tensor whose mask a layer needs: the first with a mask, maybe by another repair."""
+    wanted = _find_masked_leaf(owner, leaves)
+    if wanted is None and repaired is not None:
+        wanted = _find_masked_leaf(repaired, flatten_arguments(repaired.args))
+    if wanted is not None:
+        return wanted
+    return next((place for place, leaf in enumerate(leaves) if id(leaf) in look.flow.valid), None)
+
+
 def _find_masked_leaf(owner: CallRecord, leaves: Sequence[Any]) -> int | None:
     """Return the place of the first tensor that carries a mask to a layer; None if none does."""
     carried = {id(tensor): mask for tensor, mask in zip(owner.inputs, owner.carried, strict=True)}
     return next((place for place, leaf in enumerate(leaves) if carried.get(id(leaf)) is not None), None)
+
+
+def _name_new_argument(owner: CallRecord, taken: Collection[str]) -> tuple[str, str]:
+    """Return the argument in which a layer receives a mask that its caller passes, and the mask as an expression."""
+    takes_list = bool(owner.args) and isinstance(owner.args[0], (list, tuple))
+    takes_mask = ("mask" in owner.accepts and not takes_list) or owner.type == "Lambda"
+    free = next(name for name in ("padding_mask", "timestep_mask", "valid_timesteps") if name not in taken)
+    argument = "mask" if takes_mask else free
+    return argument, argument
+
+
+def _find_passed_mask(owner: CallRecord, valid: Bools | None) -> tuple[str, str] | None:
+    """Return the argument in which a layer receives the mask with this validity, and the mask as an expression."""
+    for name, tensors in owner.mask_tensors.items():
+        mask = convert_mask(tensors[0]) if len(tensors) == 1 else None
+        if mask is not None and valid is not None and is_same_validity(mask, valid):
+            return name, name if get_dtype(tensors[0]) == "bool" else f'keras.ops.cast({name}, "bool")'
+    return None
 
 
 def rebinds_name(function: Any, name: str) -> bool:
@@ -208,14 +243,14 @@ def write_input(look: ChangedModel, position: int, entry: CallRecord | None = No
     if is_graph(parent.operation):
         specs = read_input_specs(look.context.model)
         return _make_identifier(specs[position].name if position < len(specs) else item.name)
-    argument = _write_argument(look, parent, position)
+    argument = name_input_argument(look, parent, position)
     if argument is not None:
         return argument
     parameter = next(iter(list_parameters(type(parent.operation).call)), "inputs")
     return parameter if len(look.context.inputs) == 1 else f'{parameter}["{item.name}"]'
 
 
-def _write_argument(look: ChangedModel, owner: CallRecord | None, position: int) -> str | None:
+def name_input_argument(look: ChangedModel, owner: CallRecord | None, position: int) -> str | None:
     """Return the name of an input of the model in the code of a layer that receives it; None if it does not."""
     return None if owner is None else _name_argument(owner, look.context.base.inputs[position])
 

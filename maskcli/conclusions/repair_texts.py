@@ -6,11 +6,13 @@ import builtins
 import dataclasses
 import functools
 import re
+import textwrap
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from maskcli.conclusions.repair_code import (
     BODIES,
+    COPIED,
     EMPTY_WINDOWS,
     FLIPPED,
     GROUPS,
@@ -34,6 +36,7 @@ from maskcli.conclusions.repair_names import (
     RECEIVED,
     label_layer,
     name_code,
+    name_input_argument,
     name_layer,
     name_mask_argument,
     rebinds_name,
@@ -42,6 +45,7 @@ from maskcli.conclusions.repair_names import (
 )
 from maskcli.probes.repair_changes import (
     WHOLE,
+    CopyInput,
     FlipResult,
     InvertMask,
     KeepMask,
@@ -78,7 +82,7 @@ from maskcli.records.arrays import Bools
 from maskcli.records.inputs import ModelInput, is_same_validity
 from maskcli.trace.changes import CallChange, find_in_argument, flatten_arguments, is_graph, is_keras_layer, is_layer
 from maskcli.trace.locations import locate_calls
-from maskcli.trace.recorder import CallRecord, get_code
+from maskcli.trace.recorder import CallRecord, get_code, list_parameters
 from maskcli.trace.values import get_dtype, is_float
 
 
@@ -217,7 +221,7 @@ def _write_passed_masks(place: _Place, change: PassMask) -> tuple[str, str] | No
     if passed[0] is not change:
         return None
     if len(passed) == 1 and change.form == "plain" and _is_made_outside(place, change.origin):
-        around = _Inside(place.look, place.entry, change.origin)
+        around = _Inside(place, change.origin)
         line = f"{place.name}(..., {change.argument}={around.mask})"
         sentence = f"Pass the mask in the call of {place.label}, in `{around.call}`: `{line}`."
         return around.add_passed_mask(sentence, f"{line}  # in {around.call}")
@@ -336,14 +340,15 @@ def _write_masked_timesteps(place: _Place, change: MaskInput, rank: int) -> tupl
 def _write_zeroing(place: _Place, change: ZeroPadding) -> tuple[str, str]:
     if find_owner(place.entry) is not place.entry:
         valids = place.look.flow.list_input_validity(place.entry)
-        inside = _Inside(place.look, place.entry, change.origin, next(iter(valids), None))
+        inside = _Inside(place, change.origin, next(iter(valids), None))
         line = f"x = keras.ops.where({inside.mask}[..., None], x, 0.0)"
         note = inside.describe_exception()
         sentence = f"In `{inside.call}`, set padding to zero before {place.name}: `{line}`{note}."
         comment = f"in {inside.call}, where x is the input of {place.name}"
         return inside.add_passed_mask(sentence, inside.write_line(line, comment))
     line = f"x = ZeroPadded()({_write_masked_input(place.look, place.entry, change.origin)})"
-    return f"Set padding to zero before {place.name}: `{line}`.", f"{ZERO_PADDED}\n\n\n{line}  # before {place.name}"
+    where = f"before {place.name} {_tell_calls_apart(place)}".strip()
+    return f"Set padding to zero {where}: `{line}`.", f"{ZERO_PADDED}\n\n\n{line}  # {where}"
 
 
 def _write_flip(place: _Place, change: FlipResult) -> tuple[str, str]:
@@ -351,6 +356,17 @@ def _write_flip(place: _Place, change: FlipResult) -> tuple[str, str]:
     line = "x = Flipped()(x)"
     sentence = f"Turn the result of {place.label} round, so that it fits its mask: `{line}` after it."
     return sentence, f"{FLIPPED}\n\n\n{line}  # x is the result of {place.name}"
+
+
+def _write_copies(place: _Place, change: CopyInput) -> tuple[str, str]:
+    maker = place.look.flow.maker.get(id(place.entry.inputs[change.position]))
+    while maker is not None and maker.parent is not place.entry.parent:
+        maker = maker.parent
+    source = "an input" if maker is None else f"the result of {name_layer(maker)}"
+    line = "x = Copied()(x)"
+    where = f"in the call of {place.name} only, where x is {source}"
+    sentence = f"Pass {place.label} a copy, because attention in its code takes the mask off: `{line}`, {where}."
+    return sentence, f"{COPIED}\n\n\n{line}  # {where}"
 
 
 def _write_attribute(place: _Place, change: SetAttribute) -> tuple[str, str]:
@@ -381,7 +397,7 @@ def _replace_call(place: _Place, origin: MaskOrigin, action: str, code: str) -> 
     owner = find_owner(place.entry)
     if owner is not place.entry and origin.kind == "arriving" and origin.key == place.look.key(owner):
         valids = place.look.flow.list_input_validity(place.entry)
-        around = _Inside(place.look, place.entry, origin, next(iter(valids), None))
+        around = _Inside(place, origin, next(iter(valids), None))
         line = f"{place.name}(..., mask={around.mask})"
         sentence = (
             f"{action}: {_replace_class(place.entry)}, and pass the mask in its call, in `{around.call}`: `{line}`."
@@ -430,16 +446,20 @@ def _write_turned_mask(place: _Place, change: TurnMask) -> tuple[str, str]:
 class _Inside:
     """The code of a layer that makes a call and needs a mask for it; maybe in the code of further layers."""
 
-    look: ChangedModel
-    entry: CallRecord
+    place: _Place
     origin: MaskOrigin
     valid: Bools | None = None
+
+    @property
+    def look(self) -> ChangedModel:
+        """The model without changes."""
+        return self.place.look
 
     @functools.cached_property
     def layers(self) -> list[CallRecord]:
         """The layers, not of Keras, whose code leads to the call, the outermost first."""
         layers: list[CallRecord] = []
-        item = self.entry.parent
+        item = self.place.entry.parent
         while item is not None and is_own_layer(item.operation):
             layers.insert(0, item)
             item = item.parent
@@ -448,14 +468,26 @@ class _Inside:
     @property
     def mask(self) -> str:
         """The mask as an expression."""
+        if self._received is not None:
+            return f'keras.ops.cast({self._received}, "bool")'
         argument, expression = self._names
         return expression.replace(argument, self._kept, 1) if self._is_rebound else expression
 
     @functools.cached_property
+    def _received(self) -> str | None:
+        """The argument in which the code receives a mask that is an input of the model already; None without one."""
+        is_input = self.origin.kind == "input"
+        name = name_input_argument(self.look, self.layers[-1], self.origin.position) if is_input else None
+        return name if name is not None and name.isidentifier() and not self._rebinds(name) else None
+
+    def _rebinds(self, name: str) -> bool:
+        code = get_code(self.layers[-1].operation)
+        return rebinds_name(getattr(code, "call", code), name)
+
+    @functools.cached_property
     def _is_rebound(self) -> bool:
         """Whether the code gives the name of the mask to something else, such as the mask with more axes."""
-        code = get_code(self.layers[-1].operation)
-        return rebinds_name(getattr(code, "call", code), self._names[0])
+        return self._received is None and self._rebinds(self._names[0])
 
     @property
     def _kept(self) -> str:
@@ -465,6 +497,8 @@ class _Inside:
     def _may_be_missing(self) -> bool:
         """Whether the class is called elsewhere, maybe without a mask."""
         layer = self.layers[-1]
+        if self._received is not None:
+            return False
         calls = sum(get_code(other.operation) is get_code(layer.operation) for other in self.look.context.base.ended)
         # Keras calls the function of a Lambda without a mask, too, to learn the shape of its result.
         return calls > 1 or layer.type == "Lambda"
@@ -485,18 +519,24 @@ class _Inside:
 
     @functools.cached_property
     def _names(self) -> tuple[str, str]:
-        return name_mask_argument(self.look, self.layers[0], self.origin, self.valid)
+        repaired = self.place.repaired
+        for _ in self.layers:
+            repaired = repaired.parent or repaired
+        taken = {name for layer in self.layers for name in list_parameters(type(layer.operation).call)}
+        return name_mask_argument(self.look, self.layers[0], self.origin, self.valid, repaired, taken)
 
     @property
     def call(self) -> str:
         """The signature of the code that makes the call."""
-        return self._write_signature(self.layers[-1])
+        return self._write_signature(self.layers[-1]) if self._received is None else name_code(self.layers[-1])
 
     def _write_signature(self, layer: CallRecord) -> str:
         return name_code(layer, self._names[0])
 
     def add_passed_mask(self, sentence: str, code: str) -> tuple[str, str]:
         """Return the text of a change in the code, with the arguments of the calls that lead there."""
+        if self._received is not None:
+            return sentence, code
         outer, argument = self.layers[0], self._names[0]
         for layer, inner in zip(self.layers, self.layers[1:], strict=False):
             passed, signature = f"{name_layer(inner)}(..., {argument}={argument})", self._write_signature(layer)
@@ -558,8 +598,7 @@ def _write_kept_mask(place: _Place, change: KeepMask) -> tuple[str, str] | None:
     if is_keras_layer(entry.operation, "Masking"):
         return f"Remove {label}, which replaces the mask of its input.", f"# remove {name}: its input has the mask"
     if bool(entry.args) and isinstance(entry.args[0], (list, tuple)):
-        code = _write_joined_masks(entry)
-        return f"Replace {label} by `Masked{entry.type}(...)`, which keeps the mask of the masked inputs.", code
+        return _write_joined_masks(place)
     if entry.type == "Lambda":
         result = "mask" if form == "mask" else f"None if mask is None else {form}"
         code = f"keras.layers.Lambda(..., mask=lambda inputs, mask: {result})"
@@ -588,8 +627,12 @@ def _write_removed_mask(place: _Place, change: KeepMask) -> tuple[str, str]:
     entry = place.entry
     if not is_own_layer(entry.operation) or any(mask is not None for mask in entry.masks_out):
         return _write_mask_of_tensor(place, change)
-    sentence, code = _write_own_mask(entry, place.label, _write_form(change, "mask"))
-    if not _is_used_later(place.look, entry):
+    if isinstance(entry.args[0] if entry.args else None, (list, tuple)):
+        sentence, code = _write_joined_masks(place)
+    else:
+        sentence, code = _write_own_mask(entry, place.label, _write_form(change, "mask"))
+    is_copied = any(isinstance(other, CopyInput) for other in place.changes)
+    if is_copied or not _is_used_later(place.look, entry):
         return sentence, code
     kept_sentence, kept_code = _write_mask_of_tensor(place, change)
     return f"{sentence} {kept_sentence}", f"{code}\n\n\n{kept_code}"
@@ -602,14 +645,22 @@ def _is_used_later(look: ChangedModel, entry: CallRecord) -> bool:
     return any(inputs & set(map(id, other.inputs)) for other in later)
 
 
-def _write_joined_masks(entry: CallRecord) -> str:
-    """Return the code of a merge that joins the masks of its inputs, as the trial did."""
-    masks = [(place, mask) for place, mask in enumerate(entry.carried) if mask is not None]
+def _write_joined_masks(place: _Place) -> tuple[str, str]:
+    """Return the text of a layer that joins the masks of its inputs, as the trial did."""
+    entry, label = place.entry, place.label
+    carried = entry.carried if any(mask is not None for mask in entry.carried) else place.repaired.carried
+    masks = [(position, mask) for position, mask in enumerate(carried) if mask is not None]
     joined = [f"mask[{masks[item][0]}]" for item in find_joined_masks([mask.shape for _, mask in masks])]
     if len(joined) == len(masks):
-        return JOIN_MASKS.format(type=entry.type, base=_write_base(entry))
-    result = functools.reduce(lambda before, mask: f"keras.ops.logical_and({before}, {mask})", joined)
-    return SUBCLASS.format(type=entry.type, base=_write_base(entry), result=f"None if mask is None else {result}")
+        code = JOIN_MASKS.format(type=entry.type, base=_write_base(entry))
+    else:
+        result = functools.reduce(lambda before, mask: f"keras.ops.logical_and({before}, {mask})", joined)
+        code = SUBCLASS.format(type=entry.type, base=_write_base(entry), result=f"None if mask is None else {result}")
+    if is_own_layer(entry.operation):  # All its calls need the mask, and are made by one class.
+        method = textwrap.dedent(code[code.index("    def compute_mask") :])
+        sentence = f"Let {label} keep the mask of the masked inputs: define `compute_mask` in class `{entry.type}`."
+        return sentence, f"# in class {entry.type}\n{method}"
+    return f"Replace {label} by `Masked{entry.type}(...)`, which keeps the mask of the masked inputs.", code
 
 
 def _write_mask_of_tensor(place: _Place, change: KeepMask) -> tuple[str, str]:
@@ -710,7 +761,7 @@ def _write_pooling(place: _Place, change: MaskedPooling) -> tuple[str, str]:
     source = next((x for x in first.inputs if id(x) in look.flow.valid and is_float(x)), first.inputs[0])
     inside = id(source) in look.flow.valid and look.flow.valid[id(source)].ndim > 2
     name, where = look.path(entry), ""
-    around = _Inside(look, entry, change.origin, look.flow.valid.get(id(source)))
+    around = _Inside(place, change.origin, look.flow.valid.get(id(source)))
     if owner is entry:
         arguments = _write_masked_input(look, entry, change.origin)
     else:  # No tensor that code computes carries the mask that its layer received.
@@ -754,14 +805,14 @@ def _fit_pooled(line: str, pooled: Sequence[int], shape: Sequence[int], how: str
 
 def _name_function(place: _Place, change: MaskedPooling) -> str:
     """Return the name of an operation, or of a function that is several of them; with its line if it has namesakes."""
-    entry = place.entry
-    name = place.look.path(entry).rpartition("/")[2] if change.source is None else change.how
-    alike = [
-        other
-        for other in place.look.context.base.ended
-        if other.code and other.parent is entry.parent and other.type == entry.type
-    ]
-    return f"{name}{_write_line(place)}" if len(alike) > 1 and change.source is None else name
+    name = place.look.path(place.entry).rpartition("/")[2] if change.source is None else change.how
+    return f"{name}{_write_line(place)}" if _has_namesakes(place) and change.source is None else name
+
+
+def _has_namesakes(place: _Place) -> bool:
+    """Return whether the code that makes an operation makes others of its kind."""
+    entry, calls = place.entry, place.look.context.base.ended
+    return sum(other.code and other.parent is entry.parent and other.type == entry.type for other in calls) > 1
 
 
 def _write_softmax(place: _Place, change: MaskedSoftmax) -> tuple[str, str]:
@@ -772,11 +823,13 @@ def _write_softmax(place: _Place, change: MaskedSoftmax) -> tuple[str, str]:
     name, owner = look.path(entry), find_owner(entry)
     spread = "" if rank == 2 else f"[{index}]"
     if owner is not entry:
-        inside = _Inside(look, entry, change.origin, find_axis_validity(look, entry.inputs[0], at))
+        inside = _Inside(place, change.origin, find_axis_validity(look, entry.inputs[0], at))
         line = f"scores = keras.ops.where({inside.mask}{spread}, scores, -1e9)"
         note = inside.describe_exception()
-        sentence = f"In `{inside.call}`, leave padding out of the softmax: `{line}` before it{note}."
-        return inside.add_passed_mask(sentence, inside.write_line(line, f"in {inside.call}, before softmax"))
+        which = f" over axis {axis}{_write_line(place)}" if _has_namesakes(place) else ""
+        sentence = f"In `{inside.call}`, leave padding out of the softmax{which}: `{line}` before it{note}."
+        comment = f"in {inside.call}, before softmax{which}, whose input are the scores"
+        return inside.add_passed_mask(sentence, inside.write_line(line, comment))
     mask = write_mask(look, entry, change.origin)
     if mask != "mask" and rank > 2 and (axis != rank - 1 or _is_merged(look, entry)):
         # A Softmax returns the mask that is passed to it, and a merge of others would not fit it.
@@ -808,7 +861,7 @@ def _write_scores(place: _Place, change: MaskedScores) -> tuple[str, str]:
     index = ", ".join(":" if position in (0, change.axis) else "None" for position in range(rank))
     spread = "" if rank == 2 else f"[{index}]"
     if find_owner(entry) is not entry:
-        inside = _Inside(look, entry, change.origin, find_axis_validity(look, entry.outputs[0], change.axis))
+        inside = _Inside(place, change.origin, find_axis_validity(look, entry.outputs[0], change.axis))
         line = f"scores = keras.ops.where({inside.mask}{spread}, scores, -1e9)"
         sentence = f"In `{inside.call}`, leave padding out of the scores that {name} returns: `{line}`"
         code = inside.write_line(line, f"in {inside.call}, where scores is the result of {name}")
@@ -826,7 +879,7 @@ def _write_zeroed_result(place: _Place, change: ZeroResult) -> tuple[str, str]:
     valid = look.flow.valid.get(id(entry.outputs[0]))
     if change.axis > 1:
         valid = find_axis_validity(look, entry.outputs[0], change.axis)
-    inside = _Inside(look, entry, change.origin, valid)
+    inside = _Inside(place, change.origin, valid)
     line = f"x = keras.ops.where({inside.mask}{spread}, x, 0.0)"
     note = inside.describe_exception()
     sentence = f"In `{inside.call}`, set padding to zero in x, the result of {name}: `{line}`{note}."
@@ -865,6 +918,7 @@ WRITERS: dict[type, Callable[[_Place, Any], tuple[str, str] | None]] = {
     MaskedScores: _write_scores,
     MaskedSoftmax: _write_softmax,
     FlipResult: _write_flip,
+    CopyInput: _write_copies,
     InvertMask: _write_inverted_mask,
     TurnMask: _write_turned_mask,
     SetAttribute: _write_attribute,

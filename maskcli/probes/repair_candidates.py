@@ -192,7 +192,18 @@ class Candidates:
                 shape = tuple(getattr(get_argument(other, name), "shape", ()))
                 if len(shape) > (1 if name == PAIR_MASK else 2) and (name == PAIR_MASK or other.type == "Softmax"):
                     yield from self._replace_pair_mask(other) if name == PAIR_MASK else ()
-                    yield from _list_turns(self.look.key(other), name, shape)
+                    is_right = name == PAIR_MASK and self._hides_padded_keys(other)
+                    yield from () if is_right else _list_turns(self.look.key(other), name, shape)
+
+    def _hides_padded_keys(self, place: CallRecord) -> bool:
+        """Return whether the mask of an attention call closes all padded keys, and no query that is valid entirely."""
+        mask = convert_mask(get_argument(place, PAIR_MASK))
+        queries, keys = (self.look.flow.valid.get(id(get_argument(place, name))) for name in ("query", "value"))
+        if mask is None or queries is None or keys is None or mask.ndim != 3 or mask.shape[2] != keys.shape[1]:
+            return False
+        open_keys = np.broadcast_to(mask, (len(keys), queries.shape[1], keys.shape[1]))[queries]
+        padding = ~np.broadcast_to(keys[:, None], (len(keys), queries.shape[1], keys.shape[1]))[queries]
+        return bool(len(open_keys) and open_keys.any(axis=1).all() and not (open_keys & padding).any())
 
     def _replace_pair_mask(self, place: CallRecord) -> Iterator[Changes]:
         """Yield the change that passes the mask of the keys to an attention call in the place of that of other ones."""
@@ -401,8 +412,9 @@ class Candidates:
         yield from self._list_open_exponentials()
         yield from self._list_summed_pairs()
         for other in self._list_before():
-            valid = self.look.flow.valid.get(id(other.outputs[0])) if other.code and other.outputs else None
-            if valid is None or valid.ndim != 2 or find_owner(other) is not self.owner:
+            is_inside = other.code or other.parent is self.entry.parent  # An operation, or a layer that the code calls.
+            valid = self.look.flow.valid.get(id(other.outputs[0])) if is_inside and other.outputs else None
+            if valid is None or valid.ndim != 2 or find_owner(other) is not self.owner or other is self.owner:
                 continue
             for extra, origin in self._list_origins(other):
                 yield (*extra, ZeroResult(self.look.key(other), origin))

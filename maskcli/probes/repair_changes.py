@@ -133,6 +133,22 @@ class KeepMask(_Change):
 
 
 @dataclasses.dataclass(frozen=True)
+class CopyInput(_Change):
+    """Let an input of a call, at a ``position``, keep the mask that attention in its code takes off: pass a copy."""
+
+    position: int
+    kind: ClassVar[str] = "copy-input"
+
+    def change_result(self, run: ChangedRun, entry: CallRecord, tensors: list[Any]) -> list[Any] | None:
+        """Set the mask again, as that of the tensor that the copy was made of."""
+        mask = run.carried[self.key][self.position]
+        if mask is not None and get_keras_mask(entry.inputs[self.position]) is None:
+            set_keras_mask(entry.inputs[self.position], mask)
+            entry.keeps = True
+        return tensors
+
+
+@dataclasses.dataclass(frozen=True)
 class PassMask(_Change):
     """Pass the mask as an argument of a call; ``keys`` with an axis for queries, ``(batch, 1, timesteps)``."""
 

@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import functools
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,9 @@ from maskcli.probes.context import ProbeContext, make_context, show_calls
 from maskcli.probes.padding_sources import repeats_numbers
 from maskcli.probes.repair_changes import (
     WHOLE,
+    CopyInput,
     KeepMask,
+    MaskedWindows,
     MaskInput,
     MaskMissing,
     MaskOrigin,
@@ -27,12 +29,13 @@ from maskcli.probes.repair_changes import (
     SetMaskValue,
     SetMaskZero,
     TimeSlice,
+    get_argument,
 )
 from maskcli.records.arrays import Bools
 from maskcli.records.inputs import ModelInput, is_same_validity
 from maskcli.trace.changes import CallChange, apply_changes, flatten_arguments, number_calls
 from maskcli.trace.mask_flow import MaskFlow
-from maskcli.trace.recorder import CallRecord, convert_mask, get_mask, has_own_code, list_parameters
+from maskcli.trace.recorder import CallRecord, convert_mask, get_mask, has_own_code, is_attention, list_parameters
 from maskcli.trace.rerun import rerun_call
 from maskcli.trace.run import ModelRun, list_output_tensors
 from maskcli.trace.values import as_float64, is_float
@@ -140,10 +143,10 @@ class ChangedModels:
             look = self.look((*done, *added, *then) if added else done)
             if isinstance(look, str) or key not in look.by_key:
                 return None
-            missing = list_missing(look, look.by_key[key])
+            missing = _list_needed(look, look.by_key[key])
             if not missing:
                 return added
-            more = find_mask_source(look, missing[0])
+            more = find_mask_source(look, missing[0], look.by_key[key])
             if more is None or more in added or more in done:
                 return None
             added = (*added, *spread_change(look, more))
@@ -205,7 +208,7 @@ def spread_change(look: ChangedModel, change: CallChange) -> Changes:
         if find_edit(other, change) == edit:
             same = change if other is entry else dataclasses.replace(change, key=key)  # type: ignore[type-var]
             if isinstance(same, KeepMask) and same.origin.kind == "arriving":
-                same = dataclasses.replace(same, origin=MaskOrigin("arriving", key))
+                same = dataclasses.replace(same, origin=dataclasses.replace(same.origin, key=key))
             spread.append(same)
     return tuple(spread)
 
@@ -232,6 +235,15 @@ def list_missing(look: ChangedModel, entry: CallRecord) -> list[Any]:
         if not masks or (all((mask & ~valid).any() for mask in masks) and (is_exact or _is_misaligned(look, tensor))):
             missing.append(tensor)
     return missing
+
+
+def _list_needed(look: ChangedModel, entry: CallRecord) -> list[Any]:
+    """Return the input tensors of a call that need their mask: of attention, no queries that are not keys as well."""
+    missing = list_missing(look, entry)
+    if not is_attention(entry):
+        return missing
+    query, *others = (get_argument(entry, name) for name in ("query", "key", "value"))
+    return [tensor for tensor in missing if tensor is not query or any(tensor is other for other in others)]
 
 
 def find_masked_argument(look: ChangedModel, entry: CallRecord, valid: Bools | None) -> int | None:
@@ -267,24 +279,43 @@ def _list_passed(entry: CallRecord, tensor: Any) -> list[Bools | None]:
     return list(entry.mask_values.get(f"{argument}_mask", ()))
 
 
-def find_mask_source(look: ChangedModel, tensor: Any) -> CallChange | None:
-    """Return the change that gives a tensor its mask, or brings the mask a call nearer to it."""
-    flow = look.flow
-    valid = flow.valid[id(tensor)]
-    lost = flow.lost.get(id(tensor))
-    is_exact = any(valid is truth for truth in flow.truths)
-    if lost is not None and not (is_exact and _marks_padding(lost.mask, valid)):
-        at, last = find_owner(lost.at, without_mask=True), flow.maker.get(id(tensor))
-        lookup = None if at.code or any(mask is not None for mask in at.carried) else _mask_lookup(look, at)
-        if lookup is not None:  # A layer that looks up ids receives no mask to keep.
-            return lookup
-        # One layer after a chain of operators is enough, if its result has the timesteps of their input.
-        has_timesteps = lost.mask.shape == tuple(tensor.shape[:2]) == valid.shape
-        if last is not None and lost.after is not None and has_timesteps and _are_operators(look, at, last):
-            return KeepMask(look.key(last), MaskOrigin("call", look.key(lost.after)))
-        kept = keep_mask(look, at)
-        if kept is not None:
-            return kept
+def _copy_input(look: ChangedModel, at: CallRecord, tensor: Any, reader: CallRecord | None) -> CallChange | None:
+    """Return the copy for the outermost layer, not of Keras, in whose code attention took the mask off its input.
+
+    It is none that contains the ``reader``, whose code goes on with the same tensor.
+    """
+    is_taken = any(x is tensor and removed for x, removed in zip(at.inputs, at.taken_off, strict=False))
+    around = {id(at)} if reader is None else set(map(id, _list_parents(reader)))
+    takers = [
+        owner
+        for owner in _list_parents(at)
+        if is_own_layer(owner.operation) and id(owner) not in around and any(x is tensor for x in owner.inputs)
+    ]
+    if not is_taken or not takers:
+        return None
+    return CopyInput(look.key(takers[-1]), next(place for place, x in enumerate(takers[-1].inputs) if x is tensor))
+
+
+def _list_parents(entry: CallRecord) -> list[CallRecord]:
+    """Return the calls in whose code a call is made, the innermost first."""
+    parents, parent = [], entry.parent
+    while parent is not None:
+        parents.append(parent)
+        parent = parent.parent
+    return parents
+
+
+def find_mask_source(look: ChangedModel, tensor: Any, reader: CallRecord | None = None) -> CallChange | None:
+    """Return the change that gives a tensor its mask, or brings the mask a call nearer to it.
+
+    Args:
+        look: the model under changes.
+        tensor: a tensor with padding and without its mask.
+        reader: the call that needs the mask.
+    """
+    kept = _keep_lost_mask(look, tensor, reader)
+    if kept is not None:
+        return kept
     ancestors = list_ancestors(look, tensor)
     used = {id(tensor), *(id(x) for entry in ancestors for x in entry.inputs)}
     for entry in ancestors:
@@ -299,7 +330,28 @@ def find_mask_source(look: ChangedModel, tensor: Any) -> CallChange | None:
     # A merge whose other input has a mask keeps none for this one until its own input has one.
     missing = (other for entry in ancestors for other in list_missing(look, entry) if other is not tensor)
     earlier = next(missing, None)
-    return _mask_features(look, tensor) if earlier is None else find_mask_source(look, earlier)
+    return _mask_features(look, tensor) if earlier is None else find_mask_source(look, earlier, reader)
+
+
+def _keep_lost_mask(look: ChangedModel, tensor: Any, reader: CallRecord | None) -> CallChange | None:
+    """Return the change of the call that lost the mask of a tensor; None if no call did, or if no change is known."""
+    flow = look.flow
+    valid, lost = flow.valid[id(tensor)], flow.lost.get(id(tensor))
+    is_exact = any(valid is truth for truth in flow.truths)
+    if lost is None or (is_exact and _marks_padding(lost.mask, valid)):
+        return None
+    copied = _copy_input(look, lost.at, tensor, reader)
+    if copied is not None:
+        return copied
+    at, last = find_owner(lost.at, without_mask=True), flow.maker.get(id(tensor))
+    lookup = None if at.code or any(mask is not None for mask in at.carried) else _mask_lookup(look, at)
+    if lookup is not None:  # A layer that looks up ids receives no mask to keep.
+        return lookup
+    # One layer after a chain of operators is enough, if its result has the timesteps of their input.
+    has_timesteps = lost.mask.shape == tuple(tensor.shape[:2]) == valid.shape
+    if last is not None and lost.after is not None and has_timesteps and _are_operators(look, at, last):
+        return KeepMask(look.key(last), MaskOrigin("call", look.key(lost.after)))
+    return keep_mask(look, at)
 
 
 def _are_operators(look: ChangedModel, first: CallRecord, last: CallRecord) -> bool:
@@ -501,24 +553,56 @@ def keep_mask(look: ChangedModel, entry: CallRecord) -> CallChange | None:
     if not masks or not entry.outputs:
         return None
     valid, mask = look.flow.valid.get(id(entry.outputs[0])), masks[0]
-    kept = KeepMask(key, MaskOrigin("arriving", key), inside=valid is not None and mask.ndim > valid.ndim)
+    origin = MaskOrigin("arriving", key, argument=_find_kept_argument(entry))
+    kept = KeepMask(key, origin, inside=valid is not None and mask.ndim > valid.ndim)
     cut = find_time_slice(entry, mask) or _find_joined_timesteps(mask, valid)
     if cut is not None and valid is not None and valid.ndim == mask.ndim == 2:
         cut = _choose_window_end(cut, mask, valid)
+    windows = _recognize_windows(entry)
+    if cut is not None and windows is not None:  # A mask is not enough: a window may hold valid timesteps and padding.
+        return MaskedWindows(key, windows, kept.origin, cut)
     if valid is not None and mask.ndim == valid.ndim == 2 and _is_known(look, entry, mask):
         if cut is not None and not is_same_validity(mask[:, slice(*cut)], valid):
             turned = is_same_validity(mask[:, ::-1], valid)  # As an RNN with ``go_backwards`` does.
             cut = (None, None, -1) if turned else _find_taken_slice(entry, mask.shape[1])
-        extra = valid.shape[1] - mask.shape[1]
-        for prefix in reversed(range(extra + 1)) if extra > 0 else ():
-            stop = prefix + mask.shape[1]
-            added = np.delete(valid, slice(prefix, stop), axis=1)
-            if added.all() and is_same_validity(valid[:, prefix:stop], mask):
-                return dataclasses.replace(kept, prefix=prefix, suffix=extra - prefix)
-        times = valid.shape[1] // mask.shape[1]
-        if times > 1 and is_same_validity(mask.repeat(times, axis=1), valid):
-            return dataclasses.replace(kept, repeats=times)
+        longer = _lengthen_mask(kept, mask, valid)
+        if longer is not None:
+            return longer
     return None if cut is None else dataclasses.replace(kept, cut=cut)
+
+
+def _find_kept_argument(entry: CallRecord) -> int | None:
+    """Return the place of the argument whose mask Keras keeps for a result: of several tensors, the first with a mask.
+
+    Returns None if a single tensor has one, or if the first argument is a list, whose masks are joined.
+    """
+    leaves = flatten_arguments(entry.args)
+    masks = {id(tensor): mask for tensor, mask in zip(entry.inputs, entry.carried, strict=True)}
+    places = [place for place, leaf in enumerate(leaves) if masks.get(id(leaf)) is not None]
+    return places[0] if len(places) > 1 and not isinstance(entry.args[0], (list, tuple, dict)) else None
+
+
+def _lengthen_mask(kept: KeepMask, mask: Bools, valid: Bools) -> KeepMask | None:
+    """Return the change that also marks timesteps which a call adds or repeats; None if there are none."""
+    extra = valid.shape[1] - mask.shape[1]
+    for prefix in reversed(range(extra + 1)) if extra > 0 else ():
+        stop = prefix + mask.shape[1]
+        added = np.delete(valid, slice(prefix, stop), axis=1)
+        if added.all() and is_same_validity(valid[:, prefix:stop], mask):
+            return dataclasses.replace(kept, prefix=prefix, suffix=extra - prefix)
+    times = valid.shape[1] // mask.shape[1]
+    is_repeated = times > 1 and is_same_validity(mask.repeat(times, axis=1), valid)
+    return dataclasses.replace(kept, repeats=times) if is_repeated else None
+
+
+def _recognize_windows(entry: CallRecord) -> Literal["max", "mean"] | None:
+    """Return what a layer takes of windows that may end with padding, as the last ones do; None for other calls."""
+    import keras
+
+    layer, kinds = entry.operation, (keras.layers.MaxPooling1D, keras.layers.AveragePooling1D)
+    if not isinstance(layer, kinds) or layer.padding != "same" or layer.pool_size[0] < 2:
+        return None
+    return "max" if isinstance(layer, kinds[0]) else "mean"
 
 
 def _find_joined_timesteps(mask: Bools, valid: Bools | None) -> TimeSlice | None:

@@ -24,7 +24,7 @@ from maskcli.probes.leak import LeakResult, probe_content, probe_leak
 from maskcli.probes.lengths import add_columns, run_rows_alone
 from maskcli.probes.local import measure_local_change
 from maskcli.probes.repair_candidates import Candidates
-from maskcli.probes.repair_changes import SINGLE, PassMask, get_argument
+from maskcli.probes.repair_changes import SINGLE, CopyInput, PassMask, get_argument
 from maskcli.probes.repair_effect import CHANGES_ROWS, ValidContent
 from maskcli.probes.repair_groups import is_alike, repeat_changes
 from maskcli.probes.repair_masks import ChangedModel, ChangedModels, Changes, find_edit
@@ -376,7 +376,9 @@ class RepairSearch:
             proof = trial if trial.leaks else self.trials.prove(changes)
             self.attempts.append(Attempt(changes, proof))
             if proof.first is not None and self._is_progress(done, look, first, proof):
-                is_repeated = not self.repeated.isdisjoint(set(changes) - set(done))
+                new = set(changes) - set(done)
+                # A copy for one layer lets the next one take the mask off.
+                is_repeated = not self.repeated.isdisjoint(new) or all(isinstance(item, CopyInput) for item in new)
                 if is_repeated or (proof is not trial and self._is_later(look, proof.first, first)):
                     # Other changes of this call would fail the same proof, or bring the leak no further.
                     if (cure := self._search(changes, proof.first, causes, faults - 1)) is not None:

@@ -12,6 +12,9 @@ import inspect
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
+import numpy as np
+
+from maskcli.backends.arrays import as_array
 from maskcli.backends.masks import get_keras_mask
 from maskcli.trace.recorder import CallRecord, change_runs, list_parameters
 
@@ -46,6 +49,7 @@ class ChangedRun:
         changes: the changes, in the order in which they apply.
         inputs: the tensors that the model was called with, flattened.
         arriving: by key, the mask of each input tensor of a call when it began, then its mask arguments.
+        carried: by key, the mask that each input of a call carried when it began.
         returned: by key, the mask that the first output of a call carried when it ended.
         built: by ``id``, tensors with the mask that building the model would compute for them.
     """
@@ -53,6 +57,7 @@ class ChangedRun:
     changes: tuple[CallChange, ...]
     inputs: list[Any] = dataclasses.field(default_factory=list)
     arriving: dict[str, list[Any]] = dataclasses.field(default_factory=dict)
+    carried: dict[str, list[Any]] = dataclasses.field(default_factory=dict)
     returned: dict[str, Any] = dataclasses.field(default_factory=dict)
     built: dict[int, tuple[Any, Any]] = dataclasses.field(default_factory=dict)
     _sources: dict[str, CallRecord] = dataclasses.field(default_factory=dict, init=False)
@@ -75,6 +80,7 @@ class ChangedRun:
             self._previous[key] = keras.tree.map_structure(self.find_mask, entry.args[:1])
             self._pass_built_mask(entry)
         self.arriving[key] = self._list_masks(entry)
+        self.carried[key] = [get_keras_mask(tensor) for tensor in entry.inputs]
         begun = {change.key for change in self.changes if getattr(change, "source", None) == key}
         if begun:
             self._sources[key] = entry
@@ -219,7 +225,45 @@ def is_graph(operation: Any) -> bool:
 def _is_wired_by_keras(layer: Any) -> bool:
     """Return whether the masks of a layer in a functional model are those of its input, not passed by the user."""
     arguments = [node.arguments for node in getattr(layer, "_inbound_nodes", ())]
-    return all(bool(call.args) and call.kwargs.get("mask") is get_keras_mask(call.args[0]) for call in arguments)
+    return all(
+        bool(call.args) and _are_computed_alike(call.kwargs.get("mask"), get_keras_mask(call.args[0]))
+        for call in arguments
+    )
+
+
+def _are_computed_alike(first: Any, second: Any) -> bool:
+    """Return whether two values of a graph are the same operations of the same tensors.
+
+    A model that is loaded has the operations which computed its masks when it was built, and computes the same again.
+    """
+    if first is second:
+        return True
+    operations = [getattr(tensor, "_keras_history", (None,))[0] for tensor in (first, second)]
+    if None in operations or type(operations[0]) is not type(operations[1]):
+        return False
+    import keras
+
+    leaves = [_list_leaves(tensor) for tensor in (first, second)]
+    if isinstance(operations[0], keras.layers.Layer) or len(leaves[0]) != len(leaves[1]):
+        return False
+    return all(_are_computed_alike(*pair) or _are_equal(*pair) for pair in zip(*leaves, strict=True))
+
+
+def _list_leaves(tensor: Any) -> list[Any]:
+    """Return what the operation that computed a tensor of a graph received, and its place among the results."""
+    import keras
+
+    operation, node, place = tensor._keras_history
+    arguments = operation._inbound_nodes[node].arguments
+    settings = {name: value for name, value in vars(operation).items() if name in ("axis", "keepdims", "dtype")}
+    return [place, *keras.tree.flatten((arguments.args, arguments.kwargs)), *map(str, settings.values())]
+
+
+def _are_equal(first: Any, second: Any) -> bool:
+    """Return whether two constants of a graph are equal; tensors of it are none."""
+    if any(hasattr(value, "_keras_history") for value in (first, second)):
+        return False
+    return bool(np.array_equal(as_array(first), as_array(second))) if hasattr(first, "shape") else first == second
 
 
 class CallNumbering:
