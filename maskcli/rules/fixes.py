@@ -20,7 +20,8 @@ def suggest_mask(model: ModelEvidence, call: Call | None = None) -> str:
         return "mask"
     by_call = {maker.call: maker.input for maker in model.sources if maker.input is not None}
     by_call |= {lookup.call: lookup.input for lookup in model.lookups}
-    received = by_call.get(source, next(iter(model.padded_inputs), "x"))
+    inside = (name for call, name in by_call.items() if call.startswith(f"{source}/"))  # Its Embedding takes the ids.
+    received = by_call.get(source) or next(inside, None) or next(iter(model.padded_inputs), "x")
     return f"{_find_last_name(source)}.compute_mask({received})"
 
 
@@ -44,7 +45,7 @@ def write_masked_call(model: ModelEvidence, call: Call, at: Call) -> str:
         if not at.code and at.type not in MERGES:
             name = _find_last_name(at.call)
         if "value_mask" in at.mask_arguments and "mask" not in at.mask_arguments:
-            arguments = "x, x, value_mask"
+            arguments = "..., value_mask"
     return f"`{name}({arguments}={suggest_mask(model, call)})`"
 
 
@@ -89,7 +90,16 @@ def suggest_fix(model: ModelEvidence, call: Call, at: Call | None) -> str:
             "Wrap the operation in a custom layer that sets `self.supports_masking = True` in its `__init__`, or "
             f"{otherwise}."
         )
+    return _suggest_kept_mask(call, at, otherwise)
+
+
+def _suggest_kept_mask(call: Call, at: Call | None, otherwise: str) -> str:
+    """Return how a layer keeps its mask, or ``otherwise``."""
+    first = f"{otherwise[:1].upper()}{otherwise[1:]}"
+    if call.takes_off and any(mask is not None for mask in call.masks_out):
+        # Its own result carries the mask: only what else is computed from its input lacks it.
+        return f"{first}. Attention keeps the mask of its result, and takes it off its input: give it a copy of that."
     subclass = "set `self.supports_masking = True` in the `__init__` of a subclass"
     if at is None:
         return f"If the layer does not change the time axis, {subclass}, or {otherwise}."
-    return f"{otherwise[:1].upper()}{otherwise[1:]}. If the layer does not change the time axis, {subclass}."
+    return f"{first}. If the layer does not change the time axis, {subclass}."

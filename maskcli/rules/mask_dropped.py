@@ -60,6 +60,9 @@ from maskcli.rules.fixes import suggest_fix
 CODE = "MSK101"
 SEVERITY = "error"
 
+ATTENTION = ("GroupQueryAttention", "GroupedQueryAttention", "MultiHeadAttention")
+"""Layers that take the mask off their inputs."""
+
 
 def judge(model: ModelEvidence) -> Iterator[Finding]:
     """Yield the calls that drop a mask which a result or a loss needs."""
@@ -98,11 +101,11 @@ def _report_leak(model: ModelEvidence, call: Call, at: Call) -> Finding:
         __name__,
         call=call.call,
         type_=call.type,
-        message=f"{_describe_drop(model, call, at.lost_again)} As a result padding {entry}changes results "
+        message=f"{_describe_drop(model, call, at.lost_again, at)} As a result padding {entry}changes results "
         f"{describe_change(model, at)}.",
         fix=suggest_fix(model, call, at),
         max_abs_change=compute_largest_change(model, at),
-        lost_after=call.mask_from,
+        lost_after=call.mask_from if _find_taker(model, at) is None else at.lost_after,
         lost_again=list(at.lost_again),
         enters_at=at.call,
         keras_warned=call.warning is not None,
@@ -115,10 +118,10 @@ def _report_suspect(model: ModelEvidence, call: Call, at: Call) -> Finding:
         __name__,
         call=call.call,
         type_=call.type,
-        message=f"{_describe_drop(model, call, at.lost_again)} As a result {name_call(at)} "
+        message=f"{_describe_drop(model, call, at.lost_again, at)} As a result {name_call(at)} "
         "computes without it. No probe could show whether padding then changes results.",
         fix=suggest_fix(model, call, at),
-        lost_after=call.mask_from,
+        lost_after=call.mask_from if _find_taker(model, at) is None else at.lost_after,
         lost_again=list(at.lost_again),
         enters_at=at.call,
         keras_warned=call.warning is not None,
@@ -145,13 +148,32 @@ def _report_output(model: ModelEvidence, call: Call, output: OutputEvidence, mas
     )
 
 
-def _describe_drop(model: ModelEvidence, call: Call, again: Sequence[str]) -> str:
-    """Return the call that lost the mask, the last call that had it, and later ones that would lose it ``again``."""
-    last = model.call(call.mask_from)
-    source = "" if last is None else f" from {name_call(last)}"
-    text = f"{name_call(call)} drops the mask{source}{_describe_unmasked_inputs(call)}."
+def _describe_drop(model: ModelEvidence, call: Call, again: Sequence[str], at: Call | None = None) -> str:
+    """Return the call that lost the mask, the last call that had it, and later ones that would lose it ``again``.
+
+    Attention in Keras takes the mask off the tensors that it receives, and its result carries it.
+    """
+    taker = None if at is None else _find_taker(model, at)
+    if at is not None and taker is not None:
+        masked = model.call(at.lost_after)
+        source = "an input" if masked is None else f"the result of {name_call(masked)}"
+        where = "" if taker.call == call.call else f", at {taker.call.rpartition('/')[2]} in its code,"
+        text = f"{name_call(call)}{where} takes the mask off {source}, which later calls then receive without it."
+    else:
+        last = model.call(call.mask_from)
+        source = "" if last is None else f" from {name_call(last)}"
+        text = f"{name_call(call)} drops the mask{source}{_describe_unmasked_inputs(call)}."
     names = [name_call(later) for later in map(model.call, again) if later is not None]
     return f"{text} {', '.join(names)} would drop it again." if names else text
+
+
+def _find_taker(model: ModelEvidence, at: Call) -> Call | None:
+    """Return the attention that took the mask off a tensor before a call received it; None if no call did."""
+    taker = model.call(at.lost_at)
+    if taker is None or not taker.takes_off:
+        return None
+    # Its result carries the mask of the queries, if they have one.
+    return taker if taker.type in ATTENTION or any(mask is not None for mask in taker.masks_out) else None
 
 
 def _describe_unmasked_inputs(call: Call) -> str:

@@ -37,6 +37,7 @@ Good::
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 
 from maskcli.records.check import Finding
@@ -45,6 +46,7 @@ from maskcli.records.wording import format_count
 from maskcli.rules.base import make_finding
 from maskcli.rules.blame import (
     compute_largest_change,
+    describe_change,
     find_blames,
     find_output_widening_call,
     misaligns_mask,
@@ -65,18 +67,21 @@ def judge(model: ModelEvidence) -> Iterator[Finding]:
     passed = int((call.mask_out & ~call.valid).sum())
     all_masked = all(mask is not None for mask in call.masks_in)
     other = "" if all_masked else ", or mask the other input too"
-    yield make_finding(
+    effect = "a loss counts them" if culprit is None else f"padding changes results {describe_change(model, None)}"
+    finding = make_finding(
         __name__,
         call=call.call,
         type_=call.type,
         message=f"{name_call(call)} widens the mask: it marks {format_count(passed, 'padded timestep')} as valid"
-        f"{_explain(len(call.masks_in), all_masked)}.",
+        f"{_explain(len(call.masks_in), all_masked)}. As a result {effect}.",
         fix=f"Pass the correct mask to the next layer, `layer(x, mask={suggest_mask(model, call)})`{other}.",
         passed_as_valid=passed,
         # The mask of an output counts for the loss, and lets no padding into results.
         max_abs_change=0.0 if culprit is None else compute_largest_change(model, None),
         **({} if output is None else {"output": output}),
     )
+    harms = culprit is not None or bool(model.losses)
+    yield finding if harms else dataclasses.replace(finding, severity="warning")
 
 
 def _explain(inputs: int, all_masked: bool) -> str:
