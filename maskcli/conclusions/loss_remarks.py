@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 
 import numpy as np
 
@@ -49,7 +49,7 @@ def remark_on_loss_report(report: LossReport, run: LossRun) -> Iterator[Remark]:
         )
     if any(output.unmasked is not None and output.unmasked_model is None for output in report.outputs):
         yield make_fact("The model does not run without masks, so there is no loss of an unmasked model.")
-    yield from _remark_on_batch_sizes(report.batch_sizes)
+    yield from _remark_on_batch_sizes(report.batch_sizes, {read_reduction(item.loss) for item in run.losses})
     yield from _remark_on_metrics(report.metrics)
 
 
@@ -121,6 +121,8 @@ def _remark_on_missing_mask(output: LossOutput, valid: Bools) -> Remark:
         share = ""
         if output.padding_share is not None:
             share = f" ({100 * output.padding_share:.3g} % of the loss)"
+        if output.padding_share == 0:  # Their weights are 0, or their targets are met.
+            share = ": their losses are 0, but a mean divides by their number"
         return make_warning(f"{text}. Keras counts {count} as data{share}.", "training")
     if padding.any():
         return make_fact(f"{text}. The loss itself leaves padding out.", "training")
@@ -158,6 +160,8 @@ def _remark_on_weights(output: LossOutput, output_loss: OutputLoss) -> Iterator[
         )
     if output.weights is None or output.counted is None or output.masked is None or output.weighted_mean is None:
         return
+    if read_reduction(output_loss.loss) == "mean_with_sample_weight":
+        return  # Keras divides by the weights.
     total = float(output.weights[output.counted].sum(dtype=np.float64))
     count = int(output.counted.sum())
     if measure_relative_difference(total, count) > SAME_MEAN.value:
@@ -260,8 +264,8 @@ def _explain_difference(output: LossOutput, mean: float, keras: float, simulated
     )
 
 
-def _remark_on_batch_sizes(batch_sizes: Sequence[BatchSizeLoss]) -> Iterator[Remark]:
-    """Yield that the reported loss depends on the batch size."""
+def _remark_on_batch_sizes(batch_sizes: Sequence[BatchSizeLoss], reductions: Set[str | None]) -> Iterator[Remark]:
+    """Yield that the reported loss depends on the batch size; a sum over a batch grows with it."""
     finite = [size for size in batch_sizes if math.isfinite(size.keras_evaluate)]
     if len(finite) < 2:
         return
@@ -269,8 +273,14 @@ def _remark_on_batch_sizes(batch_sizes: Sequence[BatchSizeLoss]) -> Iterator[Rem
     high = max(finite, key=lambda size: size.keras_evaluate)
     if measure_relative_difference(low.keras_evaluate, high.keras_evaluate) <= BATCH_SIZE_SPREAD.value:
         return
+    sizes = f"{_describe_size(high)} and {_describe_size(low)}"
+    if reductions == {"sum"}:
+        yield make_fact(
+            f"The loss is a sum over each batch, so that it grows with its size: {sizes}. All timesteps count the same."
+        )
+        return
     yield make_warning(
-        f"The loss that evaluate reports depends on the batch size: {_describe_size(high)} and {_describe_size(low)}. "
+        f"The loss that evaluate reports depends on the batch size: {sizes}. "
         "The more valid timesteps a batch has, the less each one counts. The same applies to training gradients."
     )
 

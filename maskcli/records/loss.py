@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 
 from numpy.typing import NDArray
@@ -22,6 +23,7 @@ from maskcli.records.model import ModelAbout
 from maskcli.records.remark import Remark
 from maskcli.records.result import ResultRecord
 from maskcli.records.sequences import PaddedBatch
+from maskcli.tolerance import LOSS_AGREEMENT
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -274,6 +276,15 @@ class LossOutput:
             self.name, self.loss, self.masked, self.exact, self.unmasked, self.unmasked_model, self.reported
         )
 
+    @property
+    def reported_reduction(self) -> str | None:
+        """The reduction, other than the mean, whose value Keras reports; None for the mean, and for unknown ones."""
+        if self.masked is None or _are_close(self.masked, self.reported):
+            return None
+        names = ("sum", "mean-with-sample-weight")
+        values = {item.name: item.value for item in self.reductions if item.name in names and item.value is not None}
+        return next((name for name, value in values.items() if _are_close(value, self.reported)), None)
+
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class LossReport(ResultRecord):
@@ -354,3 +365,8 @@ class LossReport(ResultRecord):
     def shown_batch(self) -> ShownBatch | None:
         """The timesteps of the first input of ids, otherwise of features; None without timesteps."""
         return select_shown_batch(self.inputs, self.batch)
+
+
+def _are_close(first: float, second: float) -> bool:
+    """Return whether two losses are equal up to the rounding of float32."""
+    return math.isclose(first, second, rel_tol=LOSS_AGREEMENT.value)

@@ -279,3 +279,24 @@ def test_fields_need_a_user_model(call: Call, option: tuple[str, str]) -> None:
 def test_loss_of_a_builtin_model_by_output(call: Call) -> None:
     by_name, bare = (read_document(call("loss", "--loss", loss, "--format", "json")) for loss in ("output=mae", "mae"))
     assert by_name["keras_evaluate"] == bare["keras_evaluate"]
+
+
+@pytest.mark.usefixtures("code")
+@pytest.mark.parametrize(
+    ("reduction", "texts", "wrong"),
+    [
+        ("sum", ("the sum of the masked losses", "All timesteps count the same"), "the less each"),
+        ("mean_with_sample_weight", ("divided by the sum of the weights",), "Keras divides by the count"),
+    ],
+)
+def test_reduction_of_the_loss_is_named(
+    call: Call, arrays: str, reduction: str, texts: tuple[str, ...], wrong: str
+) -> None:
+    """The masked mean is not the loss that training minimises there."""
+    options = ("--loss", "sparse_categorical_crossentropy", "--loss-option", "from_logits=true", "--loss-option")
+    weights = ("--sample-weight-field", "weights", "--targets-field", "ids")
+    printed = call("loss", arrays, "--model", "lossmodels:one", *options, f"reduction={reduction}", *weights)
+    text = " ".join(str(printed).split())
+    assert all(part in text for part in texts)
+    assert wrong not in text
+    assert "Training minimizes" not in text

@@ -112,7 +112,8 @@ def _compare_losses(report: LossReport, output: LossOutput) -> str:
     share = ""
     if output.padding_share and math.isfinite(output.padding_share):
         share = f"; {format_percent(output.padding_share)} of the unmasked loss comes from padding"
-    return f"{text}{share}. Training minimizes the masked loss, because the mask reaches the loss."
+    effect = "leaves padding out" if output.reported_reduction is not None else "minimizes the masked loss"
+    return f"{text}{share}. Training {effect}, because the mask reaches the loss."
 
 
 def _describe_ratio(masked: float, unmasked: float) -> str:

@@ -150,7 +150,7 @@ def _list_means(report: LossReport, output: LossOutput) -> Iterator[LossRow]:
     mean_text = f"mean over the {_count_masked(output)}"
     value, comparison = _compare_evaluate(report, output)
     if output.mask is not None:
-        yield "masked", output.masked, _describe(mean_text, "training loss: ")
+        yield "masked", output.masked, _describe(mean_text, "training loss: " * (output.reported_reduction is None))
         source = f"{PREDICT}: "
     else:
         yield "masked", output.masked, _describe(mean_text)
@@ -166,7 +166,9 @@ def _list_means(report: LossReport, output: LossOutput) -> Iterator[LossRow]:
     if output.unmasked_model is not None:
         yield "unmasked model", output.unmasked_model, _describe(f"same weights with masking disabled, {everything}")
     if output.weighted_mean is not None:
-        division = "divided by the sum of the weights; Keras divides by the count"
+        division = "divided by the sum of the weights"
+        if output.reported_reduction is None:
+            division = f"{division}; Keras divides by the count"
         yield "weighted mean", output.weighted_mean, _describe(division)
 
 
@@ -191,6 +193,9 @@ def _describe_distance(output: LossOutput) -> str:
         name, mean = "unmasked", output.unmasked
     if mean is None or not (math.isfinite(output.reported) and math.isfinite(mean)):
         return ""
+    reduction = output.reported_reduction
+    if reduction is not None:
+        return "; the sum of the masked losses" if reduction == "sum" else "; divided by the sum of the weights"
     distance = abs(output.reported - mean)
     # Rounding differs between machines, so its size is not displayed.
     if distance <= SAME_MEAN.value * abs(mean):
@@ -292,12 +297,21 @@ def _tabulate_reductions(reductions: tuple[Reduction, ...], limits: Limits) -> l
     return [Table(narrow, tuple(row[:3] for row in rows)), *make_elision_note("source not shown")]
 
 
+def _name_metric(metric: MetricReport, count: int, width: int) -> Cells:
+    """Return the name of a metric; of two with the same name, one receives the weights."""
+    weighted = " weighted" if metric.weighted and count > 1 else ""
+    return make_cell(shorten_middle(f"{metric.name}{weighted}", width), "label")
+
+
 def _view_metrics(report: LossReport, limits: Limits) -> list[Part]:
     if not report.metrics:
         return []
+    names = [(metric.output, metric.name) for metric in report.metrics]
     width = max(NARROWEST_NAME, (limits.width - 30) // 2)
     fields: list[ItemColumn[MetricReport]] = [
-        ItemColumn("metric", lambda metric: make_cell(shorten_middle(metric.name, width), "label"), "left"),
+        ItemColumn(
+            "metric", lambda metric: _name_metric(metric, names.count((metric.output, metric.name)), width), "left"
+        ),
         ItemColumn("output", lambda metric: make_cell(shorten_middle(metric.output, width)), "left"),
         ItemColumn("reported", _show_reported),
         ItemColumn("valid only", _show_valid),
