@@ -445,10 +445,10 @@ def find_first_difference(
                 differing.append(old)
             elif len(differences) == sum(not is_unused(old, tensor, used) for tensor in old.outputs):
                 equal |= {old.index} if all(_knows_places(tensor, flow) for tensor in old.outputs) else set()
-        first = next((entry for entry in differing if equal.isdisjoint(_list_parents(entry))), None)
-        if first is not None and ended.issuperset(_list_parents(first)):
+        first = next((entry for entry in differing if equal.isdisjoint(_list_layers_around(entry))), None)
+        if first is not None and ended.issuperset(_list_layers_around(first)):
             return first
-    return next((entry for entry in differing if equal.isdisjoint(_list_parents(entry))), None)
+    return next((entry for entry in differing if equal.isdisjoint(_list_layers_around(entry))), None)
 
 
 def _knows_places(tensor: Any, flow: MaskFlow) -> bool:
@@ -456,13 +456,9 @@ def _knows_places(tensor: Any, flow: MaskFlow) -> bool:
     return len(flow.positions.get_labels(tensor)) < 2 or _holds_pairs(tensor, flow)
 
 
-def _list_parents(entry: CallRecord) -> list[int]:
+def _list_layers_around(entry: CallRecord) -> list[int]:
     """Return the indices of the calls, but the model's own, whose code makes a call."""
-    parents, parent = [], entry.parent
-    while parent is not None and parent.parent is not None:
-        parents.append(parent.index)
-        parent = parent.parent
-    return parents
+    return [parent.index for parent in entry.parents[:-1]]
 
 
 def pair_calls(base: Recording, changed: Recording) -> list[tuple[CallRecord, CallRecord]]:

@@ -28,8 +28,8 @@ from maskcli.trace.values import get_dtype
 
 MOST_CROPPED = 3
 """Timesteps that calls take off, at most: a pooling leaves fewer."""
-ARITHMETIC = ("Add", "Maximum", "Minimum", "Subtract")
-"""Operations with indices that may hold the number of timesteps."""
+LEAST_NUMBER = 3
+"""The smallest number that counts as one of timesteps: a mask of integers is subtracted from 1."""
 MOST_CONSTANTS = 8
 """Constants that are cut, at most."""
 
@@ -230,22 +230,34 @@ class _Cut:
         return tensor[tuple(spans[size] if axis in cut else slice(None) for axis, size in enumerate(shape))]
 
 
-class _CutRun:
-    """The changes of one run with cut constants, after other changes of the same run."""
+class _ReplacedArguments:
+    """Other arguments of the calls of one run, after other changes of the same run."""
 
-    def __init__(
-        self, cut: _Cut, inner: RunChanges | None, arguments: dict[str, dict[int, Any]], results: dict[str, set[int]]
-    ) -> None:
-        self.cut, self.inner, self.arguments, self.results = cut, inner, arguments, results
+    def __init__(self, inner: RunChanges | None, arguments: Mapping[str, Mapping[int, Any]]) -> None:
+        self.inner, self.arguments = inner, arguments
         self.numbering = CallNumbering()
 
     def begin(self, entry: CallRecord) -> None:
-        """Replace the constants among the arguments of a call."""
+        """Replace some arguments of a call."""
         if self.inner is not None:
             self.inner.begin(entry)
         places = self.arguments.get(self.numbering.add(entry))
         if places and not entry.code:
             entry.args, entry.kwargs = replace_leaves((entry.args, entry.kwargs), places)
+
+    def end(self, entry: CallRecord, tensors: list[Any]) -> list[Any] | None:
+        """Return the results of a call as they are."""
+        return None if self.inner is None else self.inner.end(entry, tensors)
+
+
+class _CutRun(_ReplacedArguments):
+    """The changes of one run with cut constants, after other changes of the same run."""
+
+    def __init__(
+        self, cut: _Cut, inner: RunChanges | None, arguments: dict[str, dict[int, Any]], results: dict[str, set[int]]
+    ) -> None:
+        super().__init__(inner, arguments)
+        self.cut, self.results = cut, results
 
     def end(self, entry: CallRecord, tensors: list[Any]) -> list[Any] | None:
         """Return the results of a call, of which constants are cut; None to keep them."""
@@ -283,47 +295,36 @@ def find_last_numbers(context: ProbeContext, timesteps: Mapping[int, int]) -> Nu
         context: the run with the timesteps that the model was built with.
         timesteps: the number of timesteps of another run, by that of this one.
     """
-    moved: dict[int, int] = {}
-    for before, after in timesteps.items():
-        sizes = {valid.shape[1] for valid in context.flow.valid.values() if valid.ndim > 1}
-        cropped = (size - before for size in sizes if before - MOST_CROPPED <= size < before)
-        for count in (0, *_count_added(context.flow, before), *cropped):
-            moved |= {before + count: after + count, before + count - 1: after + count - 1}
+    moved = _move_sizes(context.flow, timesteps)
     keys, numbers = number_calls(context.base.entries), dict[str, dict[int, int]]()
     for entry in context.base.ended:
-        counts = any(
-            id(leaf) in context.flow.derived and get_dtype(leaf).startswith("int")
-            for leaf in entry.args
-            if hasattr(leaf, "shape")
-        )
         is_node = not entry.code and entry.parent is not None and is_graph(entry.parent.operation)
-        places = {place: moved[leaf] for place, leaf in enumerate(entry.args) if type(leaf) is int and leaf in moved}
-        if places and counts and is_node and entry.type in ARITHMETIC:
-            numbers[keys[entry.index]] = places
+        # Ids and positions are shifted by a number, which is not the first of the two.
+        operands = entry.args if is_node and entry.type == "Subtract" else ()
+        if len(operands) == 2 and type(operands[0]) is int and _is_index(operands[1], context.flow):
+            after = moved.get(operands[0])
+            numbers |= {} if after is None else {keys[entry.index]: {0: after}}
     return numbers
+
+
+def _move_sizes(flow: MaskFlow, timesteps: Mapping[int, int]) -> dict[int, int]:
+    """Return the numbers of timesteps that calls return in another run, by those of this one, and of the last ones."""
+    sizes = {valid.shape[1] for valid in flow.valid.values() if valid.ndim > 1}
+    moved: dict[int, int] = {}
+    for before, after in timesteps.items():
+        cropped = (size - before for size in sizes if before - MOST_CROPPED <= size < before)
+        for count in (0, *_count_added(flow, before), *cropped):
+            moved |= {before + count - last: after + count - last for last in (0, 1)}
+    return {size: other for size, other in moved.items() if size >= LEAST_NUMBER}
+
+
+def _is_index(leaf: Any, flow: MaskFlow) -> bool:
+    """Return whether an argument is a tensor of integers that are computed from the data."""
+    return id(leaf) in flow.derived and hasattr(leaf, "shape") and get_dtype(leaf).startswith("int")
 
 
 @contextlib.contextmanager
 def move_numbers(numbers: Numbers) -> Iterator[None]:
     """Let runs that are recorded inside compute with other numbers."""
-    with wrap_changes(lambda inner: _MovedRun(inner, numbers)) if numbers else contextlib.nullcontext():
+    with wrap_changes(lambda inner: _ReplacedArguments(inner, numbers)) if numbers else contextlib.nullcontext():
         yield
-
-
-class _MovedRun:
-    """The changes of one run with other numbers, after other changes of the same run."""
-
-    def __init__(self, inner: RunChanges | None, numbers: Numbers) -> None:
-        self.inner, self.numbers = inner, numbers
-        self.numbering = CallNumbering()
-
-    def begin(self, entry: CallRecord) -> None:
-        """Replace the numbers among the arguments of a call."""
-        if self.inner is not None:
-            self.inner.begin(entry)
-        places = self.numbers.get(self.numbering.add(entry), {})
-        entry.args = tuple(places.get(place, leaf) for place, leaf in enumerate(entry.args)) if places else entry.args
-
-    def end(self, entry: CallRecord, tensors: list[Any]) -> list[Any] | None:
-        """Return the results of a call as they are."""
-        return None if self.inner is None else self.inner.end(entry, tensors)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -44,7 +44,7 @@ def infer_intent(context: ProbeContext, culprits: Sequence[CallRecord], valid: B
         valid: the validity of the output; attention among other timesteps, as in the encoder of a decoder, does not
             count.
     """
-    around = [entry for culprit in culprits for entry in (culprit, *_list_parents(culprit))]
+    around = [entry for culprit in culprits for entry in (culprit, *culprit.parents[:-1])]
     for entry in around:
         if requests_causality(entry):
             name = context.trace.names.get(entry.index) or entry.type
@@ -72,13 +72,6 @@ def requests_causality(entry: CallRecord) -> bool:
     return {**dict(zip(names, entry.args, strict=False)), **entry.kwargs}.get(CAUSAL) is True
 
 
-def _list_parents(entry: CallRecord) -> Iterator[CallRecord]:
-    while entry.parent is not None:
-        entry = entry.parent
-        if entry.parent is not None:
-            yield entry
-
-
 def _list_attention(context: ProbeContext) -> list[CallRecord]:
     """Return the calls in which timesteps attend to others of the same input, in execution order.
 
@@ -95,7 +88,7 @@ def _list_attention(context: ProbeContext) -> list[CallRecord]:
             owner = entry.parent
             if owner is not None and not isinstance(owner.operation, keras.Model) and has_own_code(owner.operation):
                 calls.setdefault(owner.index, owner)
-    inside = {parent.index for entry in calls.values() for parent in _list_parents(entry)}
+    inside = {parent.index for entry in calls.values() for parent in entry.parents[:-1]}
     return [entry for index, entry in sorted(calls.items()) if index not in inside]
 
 

@@ -196,14 +196,14 @@ class Candidates:
                     yield from () if is_right else _list_turns(self.look.key(other), name, shape)
 
     def _hides_padded_keys(self, place: CallRecord) -> bool:
-        """Return whether the mask of an attention call closes all padded keys, and no query that is valid entirely."""
+        """Return whether the mask of an attention call closes all padded keys, and leaves a key to each valid query."""
         mask = convert_mask(get_argument(place, PAIR_MASK))
         queries, keys = (self.look.flow.valid.get(id(get_argument(place, name))) for name in ("query", "value"))
         if mask is None or queries is None or keys is None or mask.ndim != 3 or mask.shape[2] != keys.shape[1]:
             return False
-        open_keys = np.broadcast_to(mask, (len(keys), queries.shape[1], keys.shape[1]))[queries]
-        padding = ~np.broadcast_to(keys[:, None], (len(keys), queries.shape[1], keys.shape[1]))[queries]
-        return bool(len(open_keys) and open_keys.any(axis=1).all() and not (open_keys & padding).any())
+        opened = np.broadcast_to(mask, (len(keys), queries.shape[1], keys.shape[1]))
+        to_padding = opened & ~keys[:, None]
+        return bool(queries.any() and opened[queries].any(axis=1).all() and not to_padding[queries].any())
 
     def _replace_pair_mask(self, place: CallRecord) -> Iterator[Changes]:
         """Yield the change that passes the mask of the keys to an attention call in the place of that of other ones."""

@@ -285,24 +285,15 @@ def _copy_input(look: ChangedModel, at: CallRecord, tensor: Any, reader: CallRec
     It is none that contains the ``reader``, whose code goes on with the same tensor.
     """
     is_taken = any(x is tensor and removed for x, removed in zip(at.inputs, at.taken_off, strict=False))
-    around = {id(at)} if reader is None else set(map(id, _list_parents(reader)))
+    around = {id(at)} if reader is None else set(map(id, reader.parents))
     takers = [
         owner
-        for owner in _list_parents(at)
+        for owner in at.parents
         if is_own_layer(owner.operation) and id(owner) not in around and any(x is tensor for x in owner.inputs)
     ]
     if not is_taken or not takers:
         return None
     return CopyInput(look.key(takers[-1]), next(place for place, x in enumerate(takers[-1].inputs) if x is tensor))
-
-
-def _list_parents(entry: CallRecord) -> list[CallRecord]:
-    """Return the calls in whose code a call is made, the innermost first."""
-    parents, parent = [], entry.parent
-    while parent is not None:
-        parents.append(parent)
-        parent = parent.parent
-    return parents
 
 
 def find_mask_source(look: ChangedModel, tensor: Any, reader: CallRecord | None = None) -> CallChange | None:
@@ -596,7 +587,7 @@ def _lengthen_mask(kept: KeepMask, mask: Bools, valid: Bools) -> KeepMask | None
 
 
 def _recognize_windows(entry: CallRecord) -> Literal["max", "mean"] | None:
-    """Return what a layer takes of windows that may end with padding, as the last ones do; None for other calls."""
+    """Return whether a layer pools windows that may end with padding, and how; None for other calls."""
     import keras
 
     layer, kinds = entry.operation, (keras.layers.MaxPooling1D, keras.layers.AveragePooling1D)

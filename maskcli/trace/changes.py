@@ -64,6 +64,7 @@ class ChangedRun:
     _superseding: set[str] = dataclasses.field(default_factory=set, init=False)
     _numbering: CallNumbering = dataclasses.field(default_factory=lambda: CallNumbering(), init=False)
     _previous: dict[str, Any] = dataclasses.field(default_factory=dict, init=False)
+    _alike: dict[tuple[int, int], bool] = dataclasses.field(default_factory=dict, init=False)
     _is_changing: bool = dataclasses.field(default=False, init=False)
 
     def begin(self, entry: CallRecord) -> None:
@@ -148,7 +149,7 @@ class ChangedRun:
             return
         mask = self.find_mask(entry.args[0])
         takes = "mask" in inspect.signature(entry.operation.call).parameters
-        if mask is not None and takes and (passed is None or _is_wired_by_keras(entry.operation)):
+        if mask is not None and takes and (passed is None or _is_wired_by_keras(entry.operation, self._alike)):
             entry.kwargs = {**entry.kwargs, "mask": mask}
 
     def _compute_built_masks(self, entry: CallRecord, key: str, tensors: list[Any]) -> None:
@@ -222,35 +223,47 @@ def is_graph(operation: Any) -> bool:
     return isinstance(operation, (keras.Sequential, keras.src.models.Functional))
 
 
-def _is_wired_by_keras(layer: Any) -> bool:
-    """Return whether the masks of a layer in a functional model are those of its input, not passed by the user."""
+def _is_wired_by_keras(layer: Any, alike: dict[tuple[int, int], bool]) -> bool:
+    """Return whether the masks of a layer in a functional model are those of its input, not passed by the user.
+
+    ``alike`` keeps the comparisons of all layers: each mask of a stack of merges is computed from the one before.
+    """
     arguments = [node.arguments for node in getattr(layer, "_inbound_nodes", ())]
     return all(
-        bool(call.args) and _are_computed_alike(call.kwargs.get("mask"), get_keras_mask(call.args[0]))
+        bool(call.args) and _are_computed_alike(call.kwargs.get("mask"), get_keras_mask(call.args[0]), alike)
         for call in arguments
     )
 
 
-def _are_computed_alike(first: Any, second: Any) -> bool:
+def _are_computed_alike(first: Any, second: Any, alike: dict[tuple[int, int], bool]) -> bool:
     """Return whether two values of a graph are the same operations of the same tensors.
 
     A model that is loaded has the operations which computed its masks when it was built, and computes the same again.
     """
     if first is second:
         return True
-    operations = [getattr(tensor, "_keras_history", (None,))[0] for tensor in (first, second)]
-    if None in operations or type(operations[0]) is not type(operations[1]):
-        return False
+    if not (hasattr(first, "_keras_history") and hasattr(second, "_keras_history")):
+        return _are_equal(first, second)
+    key = id(first), id(second)
+    if key not in alike:
+        alike[key] = _have_same_operation(first, second) and all(
+            _are_computed_alike(*pair, alike) for pair in zip(_list_leaves(first), _list_leaves(second), strict=True)
+        )
+    return alike[key]
+
+
+def _have_same_operation(first: Any, second: Any) -> bool:
+    """Return whether two tensors of a graph are results of one kind of operation, not of layers, of as many values."""
     import keras
 
-    leaves = [_list_leaves(tensor) for tensor in (first, second)]
-    if isinstance(operations[0], keras.layers.Layer) or len(leaves[0]) != len(leaves[1]):
+    operations = [tensor._keras_history[0] for tensor in (first, second)]
+    if isinstance(operations[0], keras.layers.Layer) or type(operations[0]) is not type(operations[1]):
         return False
-    return all(_are_computed_alike(*pair) or _are_equal(*pair) for pair in zip(*leaves, strict=True))
+    return len(_list_leaves(first)) == len(_list_leaves(second))
 
 
 def _list_leaves(tensor: Any) -> list[Any]:
-    """Return what the operation that computed a tensor of a graph received, and its place among the results."""
+    """Return the arguments of the operation that computed a tensor of a graph, and its place among the results."""
     import keras
 
     operation, node, place = tensor._keras_history
@@ -260,7 +273,7 @@ def _list_leaves(tensor: Any) -> list[Any]:
 
 
 def _are_equal(first: Any, second: Any) -> bool:
-    """Return whether two constants of a graph are equal; tensors of it are none."""
+    """Return whether two constants of a graph are equal; a tensor of the graph is none."""
     if any(hasattr(value, "_keras_history") for value in (first, second)):
         return False
     return bool(np.array_equal(as_array(first), as_array(second))) if hasattr(first, "shape") else first == second

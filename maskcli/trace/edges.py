@@ -185,8 +185,4 @@ def _find_output_edges(origins: _Origins) -> Iterator[Edge]:
 
 
 def _list_ancestors(entry: CallRecord | None) -> list[CallRecord]:
-    ancestors = []
-    while entry is not None and entry.parent is not None:
-        entry = entry.parent
-        ancestors.append(entry)
-    return ancestors
+    return [] if entry is None else entry.parents

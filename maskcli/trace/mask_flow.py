@@ -259,16 +259,8 @@ def _follow_removals(flow: MaskFlow, entry: CallRecord) -> None:
     for tensor, mask, removed in zip(entry.inputs, entry.carried_padding, entry.taken_off, strict=False):
         earlier = flow.lost.get(id(tensor))
         # The call inside of this one has taken it off; a repair may have given it the mask again since an earlier one.
-        if removed and mask is not None and not (earlier is not None and _is_made_by(earlier.at, entry)):
+        if removed and mask is not None and not (earlier is not None and entry in earlier.at.parents):
             flow.lost[id(tensor)] = LostMask(entry, mask, flow.masked_by.get(id(tensor)))
-
-
-def _is_made_by(call: CallRecord, entry: CallRecord) -> bool:
-    """Return whether a call is made in the code of another one, directly or not."""
-    parent = call.parent
-    while parent is not None and parent is not entry:
-        parent = parent.parent
-    return parent is entry
 
 
 def _find_pairs(flow: MaskFlow, entry: CallRecord) -> None:

@@ -119,6 +119,15 @@ class CallRecord:
         return re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", re.sub(r"V\d$", "", self.type)).lower()
 
     @property
+    def parents(self) -> list[CallRecord]:
+        """The calls in whose code it was made, the innermost first; the last is that of the model."""
+        parents, parent = [], self.parent
+        while parent is not None:
+            parents.append(parent)
+            parent = parent.parent
+        return parents
+
+    @property
     def padding_masks(self) -> list[Bools]:
         """The masks in mask arguments that mark padding, without those that pair queries with keys."""
         return [mask for _, mask, paired in self.list_masks() if not paired]

@@ -510,3 +510,27 @@ def test_new_argument_has_a_name_that_no_layer_has() -> None:
     code = join_code(check(build))
     assert "timestep_mask" in code
     assert "pair(..., padding_mask=" not in code
+
+
+def test_ids_that_are_shifted_by_the_number_of_timesteps_stay() -> None:
+    """A number that is added to ids, or subtracted from them, is none of timesteps, although there are as many."""
+
+    def build() -> Case:
+        ids = keras.Input((6,), dtype="int32", name="ids")
+        x = layers.Embedding(20, 4)(ids + 6) + layers.Embedding(20, 4)(ops.maximum(ids - 5, 0))
+        return {"ids": IDS}, keras.Model(ids, layers.LSTM(3)(x, mask=ops.not_equal(ids, 0)))
+
+    assert get_verdict(check(build)) == "clean"
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_masks_of_many_merges_in_a_file_are_compared_once(tmp_path: Path) -> None:
+    """Each merge computes its mask from that of the one before, twice: the ways through all of them double each time."""
+    ids = keras.Input((None,), dtype="int32", name="ids")
+    x = layers.Embedding(10, 4, mask_zero=True)(ids)
+    for _ in range(40):
+        x = layers.Add()([x, layers.Dense(4)(x)])
+    x = layers.Concatenate()([x, layers.Embedding(10, 2)(ids)])
+    keras.Model(ids, layers.LSTM(3)(x)).save(tmp_path / "model.keras")
+    report = maskcli.check({"ids": IDS}, model=keras.models.load_model(tmp_path / "model.keras"))
+    assert [repair.kind for repair in report.repairs] == ["pass-mask"]
