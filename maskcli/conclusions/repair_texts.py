@@ -360,13 +360,15 @@ def _write_flip(place: _Place, change: FlipResult) -> tuple[str, str]:
 
 def _write_copies(place: _Place, change: CopyInput) -> tuple[str, str]:
     maker = place.look.flow.maker.get(id(place.entry.inputs[change.position]))
-    while maker is not None and maker.parent is not place.entry.parent:
-        maker = maker.parent
+    around = [] if maker is None else [maker, *maker.parents]
+    maker = next((call for call in around if call.parent is place.entry.parent), None)
     source = "an input" if maker is None else f"the result of {name_layer(maker)}"
-    line = "x = Copied()(x)"
-    where = f"in the call of {place.name} only, where x is {source}"
-    sentence = f"Pass {place.label} a copy, because attention in its code takes the mask off: `{line}`, {where}."
-    return sentence, f"{COPIED}\n\n\n{line}  # {where}"
+    line = f"Copied()(x)  # in the call of {place.name} only, instead of x, {source}"
+    sentence = (
+        f"Pass {place.label} a copy, because attention in its code takes the mask off: `Copied()(x)` instead of x, "
+        f"{source}, in that call only."
+    )
+    return sentence, f"{COPIED}\n\n\n{line}"
 
 
 def _write_attribute(place: _Place, change: SetAttribute) -> tuple[str, str]:

@@ -19,7 +19,6 @@ from maskcli.probes.empty_rows import _breaks, examine_empty_rows
 from maskcli.probes.future import probe_future
 from maskcli.probes.future_matrix import find_validity
 from maskcli.probes.gradients import PaddingGradient
-from maskcli.probes.intent import _list_parents
 from maskcli.probes.leak import _probe_gradient
 from maskcli.probes.lengths import choose_padding_value
 from maskcli.probes.local import map_valid_timesteps, measure_local_change
@@ -30,6 +29,7 @@ from maskcli.probes.repairs import Trials
 from maskcli.probes.segments import probe_segments
 from maskcli.records.inputs import ModelInput
 from maskcli.records.leak import Leak, Probe
+from maskcli.trace.recorder import CallRecord
 from maskcli.trace.run import ModelRun
 
 IDS = np.array([[4, 5, 6, 0], [7, 0, 0, 0], [8, 9, 4, 5]], "int32")
@@ -159,13 +159,12 @@ def test_unit_vectors_have_a_single_one(vectors: Any, expected: bool) -> None:
     assert _returns_unit_vectors(entry) is expected
 
 
-def test_layers_around_a_call_end_before_the_model() -> None:
-    model = SimpleNamespace(parent=None)
-    block = SimpleNamespace(parent=model)
-    inner = SimpleNamespace(parent=block)
-    call: Any = SimpleNamespace(parent=inner)
-    assert list(_list_parents(call)) == [inner, block]
-    assert not list(_list_parents(block))  # type: ignore[arg-type]
+def test_calls_around_a_call_end_with_the_model() -> None:
+    model = CallRecord("model", 0, None)
+    block = CallRecord("block", 1, model)
+    inner = CallRecord("inner", 2, block)
+    assert CallRecord("call", 3, inner).parents == [inner, block, model]
+    assert not model.parents
 
 
 def test_result_that_breaks_only_in_empty_rows() -> None:

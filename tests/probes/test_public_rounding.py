@@ -223,7 +223,7 @@ def decode(copied: bool = False, count: int = 2) -> Case:
 def test_layer_whose_attention_takes_the_mask_off_receives_a_copy() -> None:
     report = check(decode)
     assert ("copy-input", "decoder_0") in [(repair.kind, repair.call) for repair in report.repairs]
-    assert "x is the result of encode" in join_code(report)
+    assert "instead of x, the result of encode" in join_code(report)
     assert get_verdict(check(lambda: decode(copied=True))) == "clean"
 
 
