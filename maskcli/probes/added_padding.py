@@ -1,4 +1,4 @@
-"""Pad data that has no padding, so that a model with a mask can be probed."""
+"""Put padding in the place of data: of data without padding, or of all but a few timesteps."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskcli.errors import summarize_error
-from maskcli.probes.context import ProbeContext, make_context
+from maskcli.probes.context import ProbeContext, find_padding_side, make_context
 from maskcli.probes.lengths import COLUMNS, choose_padding_value, find_positions, lengthen
 from maskcli.probes.padding_sources import creates_mask, follow_tensors
 from maskcli.records.arrays import Bools
@@ -56,6 +56,42 @@ def add_padding(context: ProbeContext, side: Literal["pre", "post"] = "post") ->
     if not _is_marked(run.recording, inputs):
         return "no mask of the model marks the padding that maskcli added to the data"
     return make_context(run, context.labels, context.quick)
+
+
+def shorten_rows(context: ProbeContext, length: int) -> tuple[ModelInput, ...] | None:
+    """Return the inputs with padding in the place of all but a few valid timesteps of each row, next to its padding.
+
+    Returns None if no row has more of them, and for inputs that cannot be cut: the nodes of graphs, and numbers that
+    may be lengths or places of timesteps.
+    """
+    numbers = (item for item in context.inputs if item.valid is None)
+    if any(item.is_square for item in context.with_timesteps) or any(
+        item.values.dtype.kind in "iu" for item in numbers
+    ):
+        return None
+    counted = find_positions(context.inputs)
+    shorter = tuple(
+        _shorten(item, length, context.side, position in counted) for position, item in enumerate(context.inputs)
+    )
+    return None if all(new is old for new, old in zip(shorter, context.inputs, strict=True)) else shorter
+
+
+def _shorten(item: ModelInput, length: int, side: Literal["pre", "post"], counts_on: bool) -> ModelInput:
+    """Return an input with padding in the place of valid timesteps; positions count on there."""
+    if item.valid is None:
+        return item
+    own_side = side if item.valid.all() else find_padding_side([item])
+    before = item.valid.cumsum(axis=1) if own_side == "post" else item.valid[:, ::-1].cumsum(axis=1)[:, ::-1]
+    removed = item.valid & (before > length)
+    if not removed.any():
+        return item
+    values = item.values.copy()
+    if not counts_on:
+        values[removed] = choose_padding_value(item)
+    cells = item.cells
+    if cells is not None:
+        cells = cells & ~removed.reshape(*removed.shape, *[1] * (cells.ndim - 2))
+    return dataclasses.replace(item, values=values, valid=item.valid & ~removed, cells=cells)
 
 
 def _find_padding_values(context: ProbeContext) -> dict[int, NDArray[Any] | None]:

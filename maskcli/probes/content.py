@@ -111,32 +111,6 @@ def fill_with_content(item: ModelInput, rng: np.random.Generator) -> ModelInput 
     return dataclasses.replace(item, values=values, valid=np.ones_like(item.valid), cells=cells)
 
 
-def cut_rows(inputs: Sequence[ModelInput], length: int) -> tuple[ModelInput, ...] | None:
-    """Return inputs whose rows keep only their first valid timesteps, ``length`` of them; the others become padding.
-
-    Returns None if no row has more, or if an input may hold lengths or timesteps of a row, which would be wrong then.
-    """
-    cut, shortens = [], False
-    for item in inputs:
-        if item.valid is None:
-            if item.values.dtype.kind in "iu" or item.cells is not None:
-                return None
-            cut.append(item)
-            continue
-        removed = item.valid & (item.valid.cumsum(axis=1) > length)
-        values, shortens = item.values.copy(), shortens or bool(removed.any())
-        if item.kind == "mask":
-            values[removed] = values.dtype.type(item.inverted)
-        elif not item.counts_up:
-            values[removed] = item.padding
-        cells = None
-        if item.cells is not None:
-            cells = item.cells.copy()
-            cells[removed] = False
-        cut.append(dataclasses.replace(item, values=values, valid=item.valid & ~removed, cells=cells))
-    return tuple(cut) if shortens else None
-
-
 def repeat_row(inputs: Sequence[ModelInput], copies: int) -> tuple[ModelInput, ...]:
     """Return inputs of a single row with copies of it; every second copy is cut to half of its length."""
     repeated = []

@@ -21,9 +21,9 @@ from maskcli.backends.choice import get_backend
 from maskcli.backends.masks import get_keras_mask, set_keras_mask
 from maskcli.errors import summarize_error
 from maskcli.inputs.arguments import select_rows
-from maskcli.probes.added_padding import add_padding, uses_mask
+from maskcli.probes.added_padding import add_padding, shorten_rows, uses_mask
 from maskcli.probes.compare import compare_outputs, find_validity_of_pair, pair_calls
-from maskcli.probes.content import cut_rows, fill_with_content
+from maskcli.probes.content import fill_with_content
 from maskcli.probes.context import (
     LEFT_OUT,
     ProbeContext,
@@ -175,20 +175,18 @@ def _judge(context: ProbeContext) -> LeakResult:
         return _conclude(context, first, first)
     with compute_in_float32(context.model):
         best = _probe_precisely(context, first) if exact is first else exact
-        if best.leaks:
-            return _conclude(context, first, best)
+        shown = best if best.leaks else _probe_short_rows(context, best)
+        if shown is not None:
+            return _conclude(context, first, shown)
         weights = choose_moved_weights(context.model)
         signs = BOTH_SIGNS[:1] if context.quick or _have_many_units(weights) else BOTH_SIGNS
         kept = _find_untrained_rows(context, best) if weights else {}
         for sign in signs if weights else ():
             with move_weights(context.model, weights, sign, kept), name_step("noisy weights"):
-                noisy = _probe_moved(context, best)
+                noisy = _probe_moved(context, best) or _probe_short_rows(context, best)
                 if noisy is not None:
                     return _conclude(context, first, noisy, "noisy")
     decided = _decide_in_float64(context, best)
-    shorter = None if decided.leaks else _probe_short_rows(context, decided)
-    if shorter is not None:
-        return _conclude(context, first, shorter)
     undefined = _describe_undefined(context)
     return _conclude(context, first, decided if undefined is None else dataclasses.replace(decided, gap=undefined))
 
@@ -202,7 +200,7 @@ def _probe_short_rows(context: ProbeContext, probed: _Probed) -> _Probed | None:
     if not any(result.probe.why == _FIXED_CONTENT for result in probed.results):
         return None
     for length in SHORT_ROWS:
-        inputs = cut_rows(context.inputs, length)
+        inputs = shorten_rows(context, length)
         run = None if inputs is None else ModelRun(context.model, inputs)
         if run is None or run.recording.error is not None or not _is_finite_alike(context.base, run.recording):
             continue
@@ -507,7 +505,8 @@ def _conclude(context: ProbeContext, first: _Probed, shown: _Probed, weights: We
     results = [_move_result(result, shown.context, context) for result in shown.results]
     context = show_calls(context, [call for result in results for call in result.calls])
     probes = name_first_calls(context, results)
-    late = () if weights == "as-loaded" else _find_late_masks(context, shown.context)  # Of the same rows.
+    same_rows = all(new is old for new, old in zip(shown.context.inputs, context.inputs, strict=True))
+    late = _find_late_masks(context, shown.context) if same_rows else ()
     leak = dataclasses.replace(_make_leak(probes, shown, weights), late_masks=late)
     return LeakResult(leak, context, context, first.replaced)
 

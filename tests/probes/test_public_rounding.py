@@ -534,3 +534,42 @@ def test_masks_of_many_merges_in_a_file_are_compared_once(tmp_path: Path) -> Non
     keras.Model(ids, layers.LSTM(3)(x)).save(tmp_path / "model.keras")
     report = maskcli.check({"ids": IDS}, model=keras.models.load_model(tmp_path / "model.keras"))
     assert [repair.kind for repair in report.repairs] == ["pass-mask"]
+
+
+# Rows that are cut to a few timesteps.
+
+
+def find_largest(masked: bool, side: str, value: float) -> Case:
+    """Take the maximum after `Masking`: padding, which is zero there, shows in a row whose numbers are all negative."""
+    valid = np.arange(8) < np.array([8, 7, 6, 5])[:, None]
+    valid = valid if side == "post" else valid[:, ::-1]
+    values = np.random.default_rng(2).normal(size=(4, 8, 3)).astype("float32")
+    values[~valid] = value
+    series = keras.Input((None, 3), name="series")
+    masking = layers.Masking(value)
+    mask = masking.compute_mask(series)
+    x = layers.Dense(4, "relu")(masking(series))
+    x = ops.max(ops.where(mask[..., None], x, -1e9) if masked else x, axis=1)
+    return {"series": values, "series.mask": valid}, keras.Model(series, layers.Dense(2)(x))
+
+
+@pytest.mark.parametrize("side", ["post", "pre"])
+@pytest.mark.parametrize("value", [0.0, -1.0])
+@pytest.mark.parametrize("masked", [True, False])
+def test_maximum_after_masking_is_judged_in_short_rows(masked: bool, value: float, side: str) -> None:
+    assert get_verdict(check(lambda: find_largest(masked, side, value))) == ("clean" if masked else "leaks")
+
+
+@pytest.mark.parametrize("side", ["post", "pre"])
+@pytest.mark.parametrize("value", [0.0, -1.0, 1e20])
+def test_convolution_over_zeros_of_masking_is_right_in_short_rows(value: float, side: str) -> None:
+    """Rows are cut next to their padding, and filled with the value that marks it."""
+
+    def build() -> Case:
+        data, _ = find_largest(True, side, value)
+        series = keras.Input((None, 3), name="series")
+        masking = layers.Masking(value)
+        x = layers.Conv1D(4, 3, padding="same")(masking(series))
+        return data, keras.Model(series, layers.GlobalAveragePooling1D()(x, mask=masking.compute_mask(series)))
+
+    assert get_verdict(check(build)) == "clean"
